@@ -1,0 +1,1 @@
+//! From the socket to a handler: accept loop, policy, caller, problem.

@@ -1,0 +1,1 @@
+//! The streaming core: frame, session, tee, parts, digest, media, store.
