@@ -1,1 +1,3 @@
-//! The streaming core: frame, session, tee, parts, digest, media, store.
+//! The streaming core: frame → session → tee → {parts, digest, media} → object and HLS. No HTTP, no money.
+
+pub mod media;

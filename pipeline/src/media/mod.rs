@@ -1,0 +1,3 @@
+//! From source bytes to segments.
+
+pub mod worker;
