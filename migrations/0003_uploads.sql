@@ -100,3 +100,22 @@ CREATE TABLE store_trash (
     last_error   text
 );
 CREATE INDEX store_trash_due_idx ON store_trash (not_before);
+
+-- The end of the longest contiguous committed prefix at or after `start`: the only source of an offset.
+-- It walks over rows; it never adds up sizes.
+CREATE FUNCTION upload_prefix(upload uuid, start bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    here bigint := start;
+    next bigint;
+BEGIN
+    LOOP
+        SELECT max(piece.off + piece.len) INTO next FROM (
+            SELECT off, len FROM upload_parts WHERE upload_id = upload AND off <= here AND off + len > here
+            UNION ALL
+            SELECT off, len FROM upload_tails WHERE upload_id = upload AND off <= here AND off + len > here) piece;
+        IF next IS NULL THEN
+            RETURN here;
+        END IF;
+        here := next;
+    END LOOP;
+END $$;

@@ -11,7 +11,7 @@ CREATE TABLE jobs (
     node        uuid,
     lease_until timestamptz,
     run_after   timestamptz NOT NULL DEFAULT now(),
-    attempts    int NOT NULL DEFAULT 0,
+    failures    int NOT NULL DEFAULT 0,
     last_error  text,
     created_at  timestamptz NOT NULL DEFAULT now(),
     done_at     timestamptz,

@@ -1,6 +1,6 @@
 //! Leased work.
 //!
-//! Life: `enqueue` (in the wanting row's transaction) → `claim` → `beat` … → `finish` | `retry` | `bury`.
+//! Life: `enqueue` (in the wanting row's transaction) → `claim` → `beat` … → `finish` | `give_back` | `retry` | `bury`.
 //! A holder that stops beating loses the job after its lease; the next claim raises `token`, and every verb of the old
 //! holder then answers `false`: stop, and say nothing. Time is Postgres's alone.
 //! Promise: a job of a dead process is claimed again within lease + one poll.
@@ -21,13 +21,14 @@ pub struct Job {
     pub subject: Uuid,
     /// The fencing token of this claim.
     pub token: i64,
-    /// How often it was claimed, this time included.
-    pub attempts: i32,
+    /// How often it failed. A holder that died isn't counted: it says nothing about the work.
+    pub failures: i32,
     /// What the enqueuer said.
     pub payload: serde_json::Value,
 }
 
 /// Wants `kind` done for `subject`. A second enqueue of the same (kind, subject, version) is a no-op.
+/// Not due: it waits until [`make_due`], unless [`claim_for`] takes it before.
 ///
 /// # Errors
 /// Only the database's.
@@ -37,14 +38,50 @@ pub async fn enqueue(
     subject: Uuid,
     version: i32,
     payload: serde_json::Value,
+    due: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO jobs (kind, subject, version, payload) VALUES ($1, $2, $3, $4)
+        "INSERT INTO jobs (kind, subject, version, payload, run_after)
+         VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN now() ELSE 'infinity' END)
          ON CONFLICT ON CONSTRAINT jobs_once DO NOTHING",
         kind,
         subject,
         version,
-        payload
+        payload,
+        due
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Makes the unfinished jobs of `kind` for `subject` due now. A holder keeps its lease.
+///
+/// # Errors
+/// Only the database's.
+pub async fn make_due(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE jobs SET run_after = least(run_after, now())
+          WHERE kind = $1 AND subject = $2 AND done_at IS NULL AND dead_at IS NULL",
+        kind,
+        subject
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Opens the jobs of `kind` for `subject` again, due now and with a clean record. A present holder is fenced off.
+///
+/// # Errors
+/// Only the database's.
+pub async fn reopen(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE jobs SET token = token + 1, node = NULL, lease_until = NULL, run_after = now(), failures = 0,
+                last_error = NULL, done_at = NULL, dead_at = NULL
+          WHERE kind = $1 AND subject = $2",
+        kind,
+        subject
     )
     .execute(&mut **tx)
     .await?;
@@ -58,12 +95,12 @@ pub async fn enqueue(
 pub async fn claim(db: &PgPool, kind: &str, node: Uuid, lease: Duration) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,
-        "UPDATE jobs SET token = token + 1, node = $2, lease_until = now() + $3, attempts = attempts + 1
+        "UPDATE jobs SET token = token + 1, node = $2, lease_until = now() + $3
           WHERE id = (SELECT id FROM jobs
                        WHERE kind = $1 AND done_at IS NULL AND dead_at IS NULL AND run_after <= now()
                          AND (lease_until IS NULL OR lease_until < now())
                        ORDER BY run_after, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING id, subject, token, attempts, payload",
+        RETURNING id, subject, token, failures, payload",
         kind,
         node,
         interval(lease)
@@ -85,11 +122,11 @@ pub async fn claim_for(
 ) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,
-        "UPDATE jobs SET token = token + 1, node = $3, lease_until = now() + $4, attempts = attempts + 1
+        "UPDATE jobs SET token = token + 1, node = $3, lease_until = now() + $4
           WHERE id = (SELECT id FROM jobs
                        WHERE kind = $1 AND subject = $2 AND done_at IS NULL AND dead_at IS NULL
                          AND (lease_until IS NULL OR lease_until < now()) LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING id, subject, token, attempts, payload",
+        RETURNING id, subject, token, failures, payload",
         kind,
         subject,
         node,
@@ -146,13 +183,29 @@ pub async fn finish(tx: &mut Tx<'_>, job: &Job) -> sqlx::Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives the job back, to be claimed after `wait`. `error` is kept for the operator. `false`: the lease is lost.
+/// Gives the job back as it is: due if it was. `false`: the lease is lost.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn retry(tx: &mut Tx<'_>, job: &Job, wait: Duration, error: Option<&str>) -> sqlx::Result<bool> {
+pub async fn give_back(db: &PgPool, job: &Job) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "UPDATE jobs SET node = NULL, lease_until = NULL, run_after = now() + $3, last_error = coalesce($4, last_error)
+        "UPDATE jobs SET node = NULL, lease_until = NULL
+          WHERE id = $1 AND token = $2 AND done_at IS NULL AND dead_at IS NULL",
+        job.id,
+        job.token
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Counts a failure and gives the job back, due after `wait`. `error` is kept for the operator. `false`: the lease is lost.
+///
+/// # Errors
+/// Only the database's.
+pub async fn retry(tx: &mut Tx<'_>, job: &Job, wait: Duration, error: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE jobs SET node = NULL, lease_until = NULL, run_after = now() + $3, failures = failures + 1, last_error = $4
           WHERE id = $1 AND token = $2 AND done_at IS NULL AND dead_at IS NULL",
         job.id,
         job.token,

@@ -1,0 +1,269 @@
+//! The encode of a track, as a leased job: enqueued when the track is created, taken up live at its first byte, and due
+//! from the moment that its object is stored.
+//!
+//! Order: 1 segment to the store, 2 its row (fenced by the job's token), 3 with the last rung's first segment the edge
+//! `Play`; at the end 4 the run finished, 5 when the bytes are verified the edge `Finish`.
+//! Dead after 1: the same bytes are put again (equal: fine). Dead after 2 to 4: the job's lease ends, the next holder encodes
+//! again, compares each segment with the row, and goes on with the same run; one that differs starts a new run.
+//! Never: a row that names a missing object; a `ready` track whose ladder wasn't made from the verified bytes.
+
+mod rows;
+mod run;
+
+use std::{sync::Arc, time::Duration};
+
+use schema::{
+    Id, Tx,
+    caller::Account,
+    job::{self, Job},
+    machine::{Refused, take},
+    track::{self, Track},
+};
+use tokio::{select, sync::OwnedSemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    engine::Engine,
+    limits::ENCODE_ATTEMPTS,
+    source::{Source, standing},
+    tee::{Phase, Window},
+};
+use run::{Ended, Run};
+
+/// The job's kind.
+pub(crate) const KIND: &str = "encode";
+
+/// How often due jobs are looked for when nothing announces one.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The first wait after a failed try; it doubles.
+const RETRY_BASE: Duration = Duration::from_secs(1);
+
+/// Wants the track encoded; not due until its bytes are stored.
+pub(crate) async fn enqueue(tx: &mut Tx<'_>, track: Id<Track>) -> sqlx::Result<()> {
+    job::enqueue(tx, KIND, track.uuid(), 1, serde_json::json!({}), false).await
+}
+
+/// Why a track isn't encoded again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// 404.
+    #[error("no such track")]
+    Missing,
+    /// 409: it isn't failed.
+    #[error("the track is {found:?}, not failed")]
+    NotFailed {
+        /// Where it stands.
+        found: track::State,
+    },
+    /// 409: its upload can't be taken up again; upload it anew.
+    #[error("the track's bytes were never stored")]
+    NotStored,
+    /// 503.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+impl Engine {
+    /// Encodes a failed track again from its stored bytes.
+    ///
+    /// # Errors
+    /// [`RetryError`].
+    pub async fn retry(&self, owner: Id<Account>, id: Id<Track>) -> Result<(), RetryError> {
+        let mut tx = self.db.begin().await?;
+        let stored = sqlx::query_scalar!(
+            "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 AND owner = $2 FOR UPDATE",
+            id.uuid(),
+            owner.uuid()
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(RetryError::Missing)?;
+        match take(&mut tx, id, track::Retry { run: None, reason: None, detail: None }).await {
+            Ok(_proof) => {}
+            Err(Refused::Missing) => return Err(RetryError::Missing),
+            Err(Refused::AlreadyThere) => return Err(RetryError::NotFailed { found: track::State::Ingesting }),
+            Err(Refused::Illegal { found }) => return Err(RetryError::NotFailed { found }),
+            Err(Refused::Db(e)) => return Err(e.into()),
+        }
+        if !stored {
+            return Err(RetryError::NotStored);
+        }
+        job::reopen(&mut tx, KIND, id.uuid()).await?;
+        tx.commit().await?;
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// The window of a track whose upload goes on at `offset`, with an encode that follows it if a worker is free.
+    pub(crate) fn follow(self: &Arc<Self>, track: Id<Track>, offset: u64, length: Option<u64>) -> Arc<Window> {
+        let window = {
+            let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let new = || Arc::new(Window::new(self.media_budget.clone(), offset, length, Phase::Receiving));
+            Arc::clone(windows.entry(track.uuid()).or_insert_with(new))
+        };
+        window.begin(offset);
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            // Before the first byte is offered: what comes while the job is claimed must not be missed.
+            window.follow(true);
+            let (engine, window) = (Arc::clone(self), Arc::clone(&window));
+            self.tasks.spawn(async move {
+                let claimed = job::claim_for(&engine.db, KIND, track.uuid(), engine.node, engine.limits.lease).await;
+                match claimed {
+                    Ok(Some(job)) => engine.encode(job, window, slot).await,
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(track.id = %track, %error, "live encode not started; it starts when stored")
+                    }
+                }
+            });
+        }
+        window
+    }
+
+    /// Claims due jobs while workers are free, until the process stops.
+    pub(crate) async fn encode_due(self: Arc<Self>) {
+        loop {
+            let slot = select! {
+                () = self.stop.cancelled() => return,                                  // cancel-safe: a flag
+                slot = Arc::clone(&self.slots).acquire_owned() => slot,                // cancel-safe: gives up its place
+            };
+            let Ok(slot) = slot else { return };
+            match job::claim(&self.db, KIND, self.node, self.limits.lease).await {
+                Ok(Some(job)) => {
+                    let engine = Arc::clone(&self);
+                    self.tasks.spawn(async move {
+                        let track = job.subject.into();
+                        match engine.window_of(track).await {
+                            Ok(window) => engine.encode(job, window, slot).await,
+                            Err(error) => {
+                                tracing::warn!(track.id = %track, %error, "encode not started; its lease ends")
+                            }
+                        }
+                    });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "no jobs could be claimed"),
+            }
+            drop(slot);
+            select! {
+                () = self.stop.cancelled() => return,                                  // cancel-safe: a flag
+                () = self.work.notified() => {}                                        // cancel-safe: a missed one waits for the poll
+                () = tokio::time::sleep(POLL) => {}                                    // cancel-safe: no state
+            }
+        }
+    }
+
+    /// The window of a track, as its upload's row has it.
+    async fn window_of(&self, track: Id<Track>) -> sqlx::Result<Arc<Window>> {
+        let (phase, committed, length) = standing(self, track).await?;
+        let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let new = || Arc::new(Window::new(self.media_budget.clone(), committed, length, phase));
+        let window = Arc::clone(windows.entry(track.uuid()).or_insert_with(new));
+        drop(windows);
+        window.settle(phase, committed);
+        Ok(window)
+    }
+
+    /// Does the job while its lease is kept, and says in rows how it ended.
+    async fn encode(self: Arc<Self>, job: Job, window: Arc<Window>, slot: OwnedSemaphorePermit) {
+        let track: Id<Track> = job.subject.into();
+        window.follow(true);
+        let lost = CancellationToken::new();
+        let ended = {
+            let source = Source::new(Arc::clone(&self), track, Arc::clone(&window));
+            let work = self.attempts(&job, &source, slot);
+            select! {
+                ended = work => Some(ended),
+                () = self.beat(&job, &lost) => None,                                   // cancel-safe: the worker dies with `work`
+                () = self.stop.cancelled() => None,                                    // the same; the job goes back below
+            }
+        };
+        window.follow(false);
+        self.windows
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .retain(|id, w| *id != track.uuid() || w.phase() == Phase::Receiving);
+        let said = match ended {
+            None if lost.is_cancelled() => Ok(()),
+            None => job::give_back(&self.db, &job).await.map(|_| ()),
+            Some(ended) => self.conclude(&job, track, ended).await,
+        };
+        if let Err(error) = said {
+            tracing::warn!(track.id = %track, %error, "the end of an encode isn't recorded; its lease ends");
+        }
+        self.work.notify_one();
+    }
+
+    /// One run, and another where the first one's segments turn out not to be of the stored bytes.
+    async fn attempts(self: &Arc<Self>, job: &Job, source: &Source, slot: OwnedSemaphorePermit) -> Ended {
+        let mut slot = Some(slot);
+        let mut fresh = false;
+        loop {
+            let Some(mut run) = Run::new(self, job, source, fresh, slot.take()).await else { return Ended::Waiting };
+            let ended = run.drive().await;
+            slot = run.into_slot();
+            let again = match &ended {
+                Ended::Differs => true,
+                // It may have been fed bytes that the object never got.
+                Ended::Failed(_) | Ended::Finished => source.window.is_tainted() && !fresh,
+                _ => false,
+            };
+            if !again {
+                return ended;
+            }
+            match source.settled().await {
+                Ok(true) => source.window.forget_taint(),
+                Ok(false) => return Ended::Gone,
+                Err(error) => return Ended::Trouble(error.to_string()),
+            }
+            fresh = matches!(ended, Ended::Differs);
+        }
+    }
+
+    async fn conclude(&self, job: &Job, track: Id<Track>, ended: Ended) -> sqlx::Result<()> {
+        let mut tx = self.db.begin().await?;
+        let mine = match &ended {
+            Ended::Finished | Ended::Lost => return Ok(()),
+            Ended::Waiting | Ended::Differs => return job::give_back(&self.db, job).await.map(|_| ()),
+            Ended::Gone => job::finish(&mut tx, job).await?,
+            Ended::Trouble(why) => {
+                tracing::warn!(track.id = %track, error = %why, "encode interrupted; it goes on by itself");
+                let wait = RETRY_BASE * 2u32.pow(u32::try_from(job.failures).unwrap_or(0).min(8));
+                job::retry(&mut tx, job, wait, why).await?
+            }
+            Ended::Failed(f) if f.retryable && job.failures + 1 < ENCODE_ATTEMPTS => {
+                tracing::warn!(track.id = %track, code = %f.code, text = %f.text, "worker failed; trying again");
+                let wait = RETRY_BASE * 2u32.pow(u32::try_from(job.failures).unwrap_or(0).min(8));
+                job::retry(&mut tx, job, wait, &format!("{}: {}", f.code, f.text)).await?
+            }
+            Ended::Failed(f) => {
+                tracing::warn!(track.id = %track, code = %f.code, text = %f.text, "track failed");
+                metrics::counter!("millrace_tracks_failed_total", "reason" => f.code.to_string()).increment(1);
+                self.fail_track(&mut tx, track, &f.code, &f.text).await?;
+                job::bury(&mut tx, job, &format!("{}: {}", f.code, f.text)).await?
+            }
+        };
+        if mine { tx.commit().await } else { tx.rollback().await }
+    }
+
+    /// Keeps the job's lease; resolves when it is lost.
+    async fn beat(&self, job: &Job, lost: &CancellationToken) {
+        let mut misses = 0;
+        loop {
+            tokio::time::sleep(self.limits.lease / 4).await;
+            match job::beat(&self.db, job, self.limits.lease).await {
+                Ok(true) => misses = 0,
+                Ok(false) => return lost.cancel(),
+                Err(error) => {
+                    tracing::warn!(%error, "job lease not renewed yet");
+                    misses += 1;
+                    if misses >= 3 {
+                        return lost.cancel();
+                    }
+                }
+            }
+        }
+    }
+}

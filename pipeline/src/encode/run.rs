@@ -1,0 +1,364 @@
+//! One worker on one track: its needs are answered from the source, what it makes goes to the store and then to the rows.
+//!
+//! Promise: rows are written in the order in which the worker made things, each after its object is durable.
+//! Memory:  at most `SEGMENTS_IN_FLIGHT` segments on their way to the store.
+//! Parking: a worker that waits for a slow client gives its slot back; one that waits too long is ended, and the track is
+//!          encoded anew when bytes come again.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use schema::{Id, job::Job, track::Track};
+use sha2::{Digest, Sha256};
+use tokio::{select, sync::OwnedSemaphorePermit, task::JoinHandle};
+
+use super::rows::{self, Learnt, RowError, SegmentRow, Stored};
+use crate::{
+    engine::Engine,
+    limits::SEGMENTS_IN_FLIGHT,
+    media::{
+        Access, Event, Failure, Opened, Order, PlannedRung, Worker,
+        sniff::{Sniffed, sniff},
+    },
+    source::{Source, SourceError},
+    store::StoreError,
+    tee::Phase,
+};
+
+/// A worker that has waited this long for bytes lets others have its slot.
+const PARK_AFTER: Duration = Duration::from_secs(2);
+
+/// A worker that has waited this long for bytes is ended: its memory is worth more than its state.
+const END_AFTER: Duration = Duration::from_secs(120);
+
+/// The first look at a file: enough for every container to show itself, or the whole of a small file.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The track is ready, or needs nothing more. Recorded already.
+    Finished,
+    /// It can't be encoded.
+    Failed(Failure),
+    /// Not now: bytes are missing, or must all be there first. The job goes back as it is.
+    Waiting,
+    /// An earlier try published other bytes: do it again as a new run.
+    Differs,
+    /// The upload is gone.
+    Gone,
+    /// The job is another holder's.
+    Lost,
+    /// The store or the database failed.
+    Trouble(String),
+}
+
+impl From<RowError> for Ended {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Lost => Self::Lost,
+            RowError::Differs => Self::Differs,
+            RowError::Db(e) => Self::Trouble(e.to_string()),
+        }
+    }
+}
+
+impl From<SourceError> for Ended {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Gone => Self::Gone,
+            other => Self::Trouble(format!(
+                "{other}: {}",
+                std::error::Error::source(&other).map_or_else(String::new, ToString::to_string)
+            )),
+        }
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Exists(_) => Self::Differs,
+            other => Self::Trouble(other.to_string()),
+        }
+    }
+}
+
+/// Something on its way to the store, and the row that follows it.
+struct OnItsWay {
+    what: Made,
+    put: JoinHandle<Result<Stored, StoreError>>,
+}
+
+enum Made {
+    Rung(PlannedRung),
+    Segment(SegmentRow),
+}
+
+/// One worker's run.
+pub(super) struct Run<'a> {
+    engine: &'a Arc<Engine>,
+    job: &'a Job,
+    source: &'a Source,
+    track: Id<Track>,
+    fresh: bool,
+    slot: Option<OwnedSemaphorePermit>,
+    opened: Option<(Opened, i32)>,
+    on_its_way: VecDeque<OnItsWay>,
+    /// Rungs whose first segment has a row.
+    begun: u64,
+    segments: u64,
+    learnt: Learnt,
+}
+
+impl<'a> Run<'a> {
+    /// A run in `slot`, or in the next one free.
+    pub(super) async fn new(
+        engine: &'a Arc<Engine>,
+        job: &'a Job,
+        source: &'a Source,
+        fresh: bool,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Option<Self> {
+        let slot = match slot {
+            Some(slot) => slot,
+            None => Arc::clone(&engine.slots).acquire_owned().await.ok()?,
+        };
+        Some(Self {
+            engine,
+            job,
+            source,
+            track: job.subject.into(),
+            fresh,
+            slot: Some(slot),
+            opened: None,
+            on_its_way: VecDeque::new(),
+            begun: 0,
+            segments: 0,
+            learnt: Learnt::default(),
+        })
+    }
+
+    pub(super) fn into_slot(self) -> Option<OwnedSemaphorePermit> {
+        self.slot
+    }
+
+    /// From the first look at the bytes to the track's last state.
+    pub(super) async fn drive(&mut self) -> Ended {
+        match self.work().await {
+            Ok(()) => Ended::Finished,
+            Err(ended) => ended,
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), Ended> {
+        let access = self.sniffed().await?;
+        let size = (self.source.window.phase() == Phase::Stored).then(|| self.source.window.committed());
+        let order = Order {
+            ladder: self.engine.encoding.ladder.clone(),
+            segment_seconds: self.engine.encoding.segment_seconds,
+            access,
+            size,
+            limits: crate::media::WorkerLimits::default(),
+            exe: self.engine.encoding.exe.clone(),
+        };
+        let mut worker = Worker::spawn(order).await.map_err(|e| Ended::Trouble(e.to_string()))?;
+        let mut need: Option<(u64, u32)> = None;
+        loop {
+            let event = match need {
+                None => select! {
+                    event = worker.next() => event,                                    // cancel-safe by contract
+                    done = oldest(&mut self.on_its_way) => { self.record(done).await?; continue }  // cancel-safe: a join handle
+                },
+                Some((off, len)) => select! {
+                    biased;
+                    event = worker.next() => event,
+                    done = oldest(&mut self.on_its_way) => { self.record(done).await?; continue }
+                    // cancel-safe: reading changes nothing, and what passes stays until the next offset is asked for
+                    bytes = fetch(self.source, self.engine, &mut self.slot, off, len) => {
+                        need = None;
+                        // A worker that is gone says why in its next event.
+                        let _ = worker.give(off, bytes?).await;
+                        continue;
+                    }
+                },
+            };
+            match event {
+                Event::Need { offset, len } => need = Some((offset, len)),
+                Event::Done { samples, .. } => {
+                    self.learnt.samples = samples;
+                    break;
+                }
+                Event::Failed(failure) => return Err(self.judged(failure)),
+                other => self.take(other).await?,
+            }
+        }
+        while !self.on_its_way.is_empty() {
+            let done = oldest(&mut self.on_its_way).await;
+            self.record(done).await?;
+        }
+        self.finish().await
+    }
+
+    /// What the file is, by its first bytes; `Waiting` when it must be whole first.
+    async fn sniffed(&self) -> Result<Access, Ended> {
+        let mut head = Vec::new();
+        loop {
+            let more = self.source.read(head.len() as u64, HEAD_BYTES).await?;
+            head.extend_from_slice(&more);
+            match sniff(&head) {
+                Sniffed::NeedMore if !more.is_empty() && head.len() < 4 * HEAD_BYTES => {}
+                Sniffed::Progressive(_) => return Ok(Access::Stream),
+                Sniffed::IndexLast(_) if self.source.window.phase() == Phase::Stored => return Ok(Access::Ranges),
+                Sniffed::IndexLast(_) => return Err(Ended::Waiting),
+                Sniffed::NeedMore if head.is_empty() => return Err(Ended::Failed(empty())),
+                Sniffed::NeedMore => return Err(Ended::Failed(unsupported("no known audio format"))),
+                Sniffed::Unsupported { found } => return Err(Ended::Failed(unsupported(&found))),
+            }
+        }
+    }
+
+    /// One thing that the worker made or learnt.
+    async fn take(&mut self, event: Event) -> Result<(), Ended> {
+        match event {
+            Event::Opened(opened) => {
+                let run = rows::open_run(&self.engine.db, self.job, self.track, &opened, self.fresh).await?;
+                self.opened = Some((opened, run));
+            }
+            Event::Init { rung, bytes } => {
+                let (opened, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+                let planned = opened.plan.iter().find(|p| p.rung == rung).ok_or_else(out_of_order)?.clone();
+                let key = format!("{}/{rung}/init.mp4", rows::run_key(self.track, *run));
+                self.put(Made::Rung(planned), key, bytes).await?;
+            }
+            Event::Segment { rung, n, first_sample, samples, bytes } => {
+                let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+                let key = format!("{}/{rung}/{n}.m4s", rows::run_key(self.track, *run));
+                self.put(Made::Segment(SegmentRow { rung, n, first_sample, samples }), key, bytes).await?;
+            }
+            Event::Loudness { integrated, range, true_peak } => {
+                self.learnt.loudness = Some(serde_json::json!({
+                    "integrated": integrated, "range": range, "true_peak": true_peak }));
+            }
+            Event::Peaks { dat } => {
+                let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+                let key = format!("{}/peaks.dat", rows::run_key(self.track, *run));
+                self.engine.store.put(&key, dat).await?;
+                self.learnt.peaks_key = Some(key);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, what: Made, key: String, bytes: Bytes) -> Result<(), Ended> {
+        while self.on_its_way.len() >= SEGMENTS_IN_FLIGHT {
+            let done = oldest(&mut self.on_its_way).await;
+            self.record(done).await?;
+        }
+        let store = Arc::clone(&self.engine.store);
+        let put = tokio::spawn(async move {
+            let stored = Stored { key: key.clone(), len: bytes.len() as u64, sha: Sha256::digest(&bytes).into() };
+            store.put(&key, bytes).await.map(|_| stored)
+        });
+        self.on_its_way.push_back(OnItsWay { what, put });
+        Ok(())
+    }
+
+    /// The object is durable: its row.
+    async fn record(&mut self, (what, stored): (Made, Result<Stored, StoreError>)) -> Result<(), Ended> {
+        let stored = stored?;
+        let (opened, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+        let (db, job, track, run) = (&self.engine.db, self.job, self.track, *run);
+        match what {
+            Made::Rung(rung) => rows::add_rung(db, job, track, run, &rung, &stored).await?,
+            Made::Segment(segment) => {
+                self.begun += u64::from(segment.n == 0);
+                self.segments += 1;
+                let plays = segment.n == 0 && self.begun == opened.plan.len() as u64;
+                rows::add_segment(db, job, track, run, &segment, &stored, plays).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ladder is whole. Once the bytes are verified, so is the track.
+    async fn finish(&mut self) -> Result<(), Ended> {
+        let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+        let run = *run;
+        rows::finish_run(&self.engine.db, self.job, self.track, run, self.segments).await?;
+        self.slot = None;
+        if !self.source.settled().await? {
+            return Err(Ended::Gone);
+        }
+        // Tainted: `attempts` encodes the stored bytes again and compares.
+        if self.source.window.is_tainted() {
+            return Ok(());
+        }
+        rows::finish_track(&self.engine.db, self.job, self.track, run, &self.learnt).await?;
+        Ok(())
+    }
+
+    /// A failure over bytes that may still change, or that ended early because the upload did, isn't the file's.
+    fn judged(&self, failure: Failure) -> Ended {
+        match self.source.window.phase() {
+            Phase::Gone => Ended::Gone,
+            _ => Ended::Failed(failure),
+        }
+    }
+}
+
+/// Waits for the oldest object on its way; for ever when there is none. Cancel-safe: it leaves the queue only when done.
+async fn oldest(queue: &mut VecDeque<OnItsWay>) -> (Made, Result<Stored, StoreError>) {
+    let Some(first) = queue.front_mut() else { return std::future::pending().await };
+    let stored = (&mut first.put).await.unwrap_or_else(|e| Err(StoreError::Away(std::io::Error::other(e))));
+    match queue.pop_front() {
+        Some(OnItsWay { what, .. }) => (what, stored),
+        None => std::future::pending().await,
+    }
+}
+
+/// Bytes for the worker. While they don't come the slot is others'; when they don't come for long, neither is the worker.
+async fn fetch(
+    source: &Source,
+    engine: &Arc<Engine>,
+    slot: &mut Option<OwnedSemaphorePermit>,
+    off: u64,
+    len: u32,
+) -> Result<Bytes, Ended> {
+    let read = source.read(off, len as usize);
+    tokio::pin!(read);
+    let bytes = match tokio::time::timeout(PARK_AFTER, read.as_mut()).await {
+        Ok(bytes) => bytes?,
+        Err(_) => {
+            *slot = None;
+            tokio::time::timeout(END_AFTER, read).await.map_err(|_| Ended::Waiting)??
+        }
+    };
+    if slot.is_none() {
+        *slot = Arc::clone(&engine.slots).acquire_owned().await.ok();
+    }
+    Ok(bytes)
+}
+
+fn out_of_order() -> Ended {
+    Ended::Failed(Failure {
+        code: "worker_protocol".into(),
+        text: "the worker spoke out of turn".into(),
+        retryable: true,
+    })
+}
+
+fn empty() -> Failure {
+    Failure { code: "empty_media".into(), text: "the file is empty".into(), retryable: false }
+}
+
+fn unsupported(found: &str) -> Failure {
+    Failure {
+        code: "unsupported_media".into(),
+        text: format!(
+            "this is {found}, which can't be played; send WAV, AIFF, FLAC, ALAC, MP3, AAC, Ogg Vorbis or Opus"
+        ),
+        retryable: false,
+    }
+}

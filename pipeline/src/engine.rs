@@ -1,0 +1,396 @@
+//! The engine: what the doors and the jobs share, and the short verbs of an upload. The long ones have their own files:
+//! `session` (append), `publish` (seal), `encode` (the ladder), `recover` and `sweep` (what a crash or a client left).
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use schema::{
+    Id,
+    caller::Account,
+    machine::{Refused, take},
+    track::{self, Track},
+    upload::{self, Upload},
+};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    budget::Budget,
+    lease::{Holders, interval},
+    limits::{Limits, MEDIA_SHARE, PartMap},
+    media::ladder::Ladder,
+    store::Store,
+    tee::{Phase, Window},
+};
+
+/// What the operator says about encoding.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// The rungs that are wanted.
+    pub ladder: Ladder,
+    /// Length of a segment, about.
+    pub segment_seconds: u32,
+    /// The binary that is re-executed as the worker.
+    pub exe: PathBuf,
+}
+
+/// The engine of one process.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) db: PgPool,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) limits: Limits,
+    pub(crate) encoding: Encoding,
+    pub(crate) node: Uuid,
+    pub(crate) budget: Budget,
+    pub(crate) media_budget: Budget,
+    pub(crate) holders: Arc<Holders>,
+    pub(crate) windows: Mutex<HashMap<Uuid, Arc<Window>>>,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) work: Notify,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A wanted upload.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// Whose.
+    pub owner: Id<Account>,
+    /// Through which door: `tus`, `ietf` or `chunks`.
+    pub door: &'static str,
+    /// Bytes, where known.
+    pub length: Option<u64>,
+    /// As received, to be repeated.
+    pub metadata: String,
+    /// The file's name, for people.
+    pub filename: Option<String>,
+    /// A title, if the client gave one.
+    pub title: Option<String>,
+    /// The digest that the client promises.
+    pub sha256: Option<[u8; 32]>,
+    /// The release that it belongs to.
+    pub release: Option<Uuid>,
+}
+
+/// An upload as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Its id.
+    pub id: Id<Upload>,
+    /// The track that it becomes.
+    pub track: Id<Track>,
+    /// Where it stands.
+    pub state: upload::State,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The committed offset.
+    pub offset: u64,
+    /// Bytes in all, where known.
+    pub length: Option<u64>,
+    /// As received.
+    pub metadata: String,
+    /// When it is given up if nothing comes.
+    pub expires_at: OffsetDateTime,
+    /// Of the stored bytes.
+    pub sha256: Option<Vec<u8>>,
+    /// Its part length.
+    pub part_bytes: u64,
+}
+
+/// Why an upload wasn't created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// 413: more than the limit.
+    #[error("{length} bytes are more than the {max} that one upload may have")]
+    TooLarge {
+        /// What was asked.
+        length: u64,
+        /// `UPLOAD_MAX_BYTES`.
+        max: u64,
+    },
+    /// 503.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Why an upload can't be shown or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// 404: unknown, or somebody else's.
+    #[error("no such upload")]
+    Missing,
+    /// 410: aborted, expired, or failed.
+    #[error("the upload is {}", state_text(*.state))]
+    Gone {
+        /// How it ended.
+        state: upload::State,
+        /// Why, when it failed.
+        reason: Option<String>,
+    },
+    /// 409: it is being sealed, which can't be undone.
+    #[error("the upload is being sealed")]
+    Sealing,
+    /// 503.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+fn state_text(state: upload::State) -> &'static str {
+    schema::machine::State::name(state)
+}
+
+impl Engine {
+    /// An engine over `store`. Nothing runs until [`Engine::run`].
+    pub fn new(db: PgPool, store: Arc<dyn Store>, limits: Limits, encoding: Encoding, node: Uuid) -> Arc<Self> {
+        let media = limits.memory_bytes / MEDIA_SHARE;
+        Arc::new(Self {
+            budget: Budget::new(limits.memory_bytes - media),
+            media_budget: Budget::new(media),
+            slots: Arc::new(Semaphore::new(limits.workers)),
+            db,
+            store,
+            limits,
+            encoding,
+            node,
+            holders: Arc::default(),
+            windows: Mutex::default(),
+            work: Notify::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// The bounds that clients are told.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The store, for readers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The database, for readers.
+    pub fn db(&self) -> &PgPool {
+        &self.db
+    }
+
+    /// Bytes of the upload budget in use now.
+    pub fn memory_used(&self) -> usize {
+        self.budget.used() + self.media_budget.used()
+    }
+
+    /// Uploads being written now.
+    pub fn writers(&self) -> usize {
+        self.holders.count()
+    }
+
+    /// Creates an upload and its track, in one transaction. Both exist before the first byte.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub async fn create(self: &Arc<Self>, new: NewUpload) -> Result<Look, CreateError> {
+        if let Some(length) = new.length.filter(|l| *l > self.limits.max_bytes) {
+            return Err(CreateError::TooLarge { length, max: self.limits.max_bytes });
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
+        let (id, track) = (Id::<Upload>::from(Uuid::from_bytes(random)), Id::<Track>::in_order());
+        let map = PartMap::choose(&self.limits, new.length);
+        let key = format!("tracks/{track}/{id}");
+        let title = title_of(&new);
+        let mut tx = self.db.begin().await?;
+        sqlx::query!(
+            "INSERT INTO tracks (id, owner, state, title, filename, release_id, storage_backend)
+             VALUES ($1, $2, 'ingesting', $3, $4, $5, $6)",
+            track.uuid(),
+            new.owner.uuid(),
+            title,
+            new.filename,
+            new.release,
+            self.store.backend().name()
+        )
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query!(
+            "INSERT INTO uploads (id, owner, track_id, door, state, length, part_bytes, key, sha256_want, metadata, expires_at)
+             VALUES ($1, $2, $3, $4, 'opened', $5, $6, $7, $8, $9, now() + $10) RETURNING expires_at",
+            id.uuid(),
+            new.owner.uuid(),
+            track.uuid(),
+            new.door,
+            new.length.map(db_int),
+            db_int(map.part_bytes),
+            key,
+            new.sha256.as_ref().map(|s| &s[..]),
+            new.metadata,
+            interval(self.limits.expiry)
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        crate::encode::enqueue(&mut tx, track).await?;
+        tx.commit().await?;
+        tracing::info!(upload.id = %id, track.id = %track, upload.length = new.length, "upload created");
+        metrics::counter!("millrace_uploads_created_total").increment(1);
+        if new.length == Some(0) {
+            // Whole at once. A seal that fails is taken up by `recover`.
+            match self.seal_again(new.owner, id).await {
+                Ok(look) => return Ok(look),
+                Err(error) => tracing::warn!(upload.id = %id, %error, "empty upload not sealed yet"),
+            }
+        }
+        Ok(Look {
+            id,
+            track,
+            state: upload::State::Opened,
+            reason: None,
+            offset: 0,
+            length: new.length,
+            metadata: new.metadata,
+            expires_at: row.expires_at,
+            sha256: None,
+            part_bytes: map.part_bytes,
+        })
+    }
+
+    /// Shows an upload to its owner. Takes no lease, stops nobody.
+    ///
+    /// # Errors
+    /// `Missing`, `Gone`, `Db`.
+    pub async fn look(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
+        let row = sqlx::query!(
+            "SELECT track_id, state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
+                    expires_at <= now() AS \"overdue!\"
+               FROM uploads WHERE id = $1 AND owner = $2",
+            id.uuid(),
+            owner.uuid()
+        )
+        .fetch_optional(&self.db)
+        .await?
+        .ok_or(LookError::Missing)?;
+        let state = schema::machine::State::named(&row.state)
+            .ok_or_else(|| sqlx::Error::Decode("a state that this release doesn't know".into()))?;
+        let state = match state {
+            upload::State::Opened | upload::State::Receiving if row.overdue => upload::State::Expired,
+            upload::State::Stored if row.overdue => upload::State::Aborted,
+            state => state,
+        };
+        if matches!(state, upload::State::Aborted | upload::State::Expired | upload::State::Failed) {
+            return Err(LookError::Gone { state, reason: row.reason });
+        }
+        Ok(Look {
+            id,
+            track: row.track_id.into(),
+            state,
+            reason: row.reason,
+            offset: from_db(row.committed),
+            length: row.length.map(from_db),
+            metadata: row.metadata,
+            expires_at: row.expires_at,
+            sha256: row.sha256,
+            part_bytes: from_db(row.part_bytes),
+        })
+    }
+
+    /// Ends an upload. A running writer is stopped first. A stored upload ends as a resource; its track lives on.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub async fn terminate(&self, owner: Id<Account>, id: Id<Upload>) -> Result<(), LookError> {
+        let look = self.look(owner, id).await?;
+        if look.state == upload::State::Stored {
+            sqlx::query!("UPDATE uploads SET expires_at = now() WHERE id = $1", id.uuid()).execute(&self.db).await?;
+            return Ok(());
+        }
+        let holding = self.holders.enter(id).await.ok_or(LookError::Sealing)?;
+        let mut tx = self.db.begin().await?;
+        let proof = match take(&mut tx, id, upload::Abort {}).await {
+            Ok(proof) => proof,
+            Err(Refused::AlreadyThere) => return Ok(()),
+            Err(Refused::Missing) => return Err(LookError::Missing),
+            Err(Refused::Illegal { .. }) => return Err(LookError::Sealing),
+            Err(Refused::Db(e)) => return Err(e.into()),
+        };
+        self.trash_bytes(&mut tx, proof.id(), Duration::ZERO).await?;
+        self.fail_track(&mut tx, look.track, "upload_aborted", "the upload was ended before its last byte").await?;
+        tx.commit().await?;
+        drop(holding);
+        self.settle_window(look.track, Phase::Gone, look.offset);
+        tracing::info!(upload.id = %id, track.id = %look.track, "upload aborted");
+        Ok(())
+    }
+
+    /// Deletes, after `wait`, what an upload has in the store: the transaction that makes it right says so in rows.
+    pub(crate) async fn trash_bytes(
+        &self,
+        tx: &mut schema::Tx<'_>,
+        id: Id<Upload>,
+        wait: Duration,
+    ) -> sqlx::Result<()> {
+        sqlx::query!(
+            "INSERT INTO store_trash (key, multipart_id, not_before)
+             SELECT key, multipart_id, now() + $2 FROM uploads WHERE id = $1 AND multipart_id IS NOT NULL
+             UNION ALL SELECT object_key, NULL, now() + $2 FROM upload_tails WHERE upload_id = $1",
+            id.uuid(),
+            interval(wait)
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Fails a track that isn't final yet, with its grants revoked. A track that is final stays as it is.
+    pub(crate) async fn fail_track(
+        &self,
+        tx: &mut schema::Tx<'_>,
+        id: Id<Track>,
+        reason: &str,
+        detail: &str,
+    ) -> sqlx::Result<bool> {
+        sqlx::query!("UPDATE tracks SET generation = generation + 1, updated_at = now() WHERE id = $1", id.uuid())
+            .execute(&mut **tx)
+            .await?;
+        match take(tx, id, track::Fail { reason: reason.into(), detail: detail.into() }).await {
+            Ok(_proof) => Ok(true),
+            Err(Refused::Db(e)) => Err(e),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The window of a track that somebody follows.
+    pub(crate) fn window(&self, track: Id<Track>) -> Option<Arc<Window>> {
+        self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&track.uuid()).cloned()
+    }
+
+    pub(crate) fn settle_window(&self, track: Id<Track>, phase: Phase, committed: u64) {
+        if let Some(window) = self.window(track) {
+            window.settle(phase, committed);
+        }
+    }
+}
+
+/// A title for people: what the client said, else the file's name without its ending.
+fn title_of(new: &NewUpload) -> String {
+    let given = new.title.as_deref().map(str::trim).filter(|t| !t.is_empty());
+    let stem = new.filename.as_deref().and_then(|f| std::path::Path::new(f).file_stem()).and_then(|s| s.to_str());
+    let title: String = given.or(stem).unwrap_or("Untitled").chars().filter(|c| !c.is_control()).take(1000).collect();
+    if title.trim().is_empty() { "Untitled".into() } else { title }
+}
+
+/// Byte counts are below 2^63 by `UPLOAD_MAX_BYTES`; the column is signed.
+pub(crate) fn db_int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The inverse of [`db_int`]; CHECKs keep the columns at 0 or more.
+pub(crate) fn from_db(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}

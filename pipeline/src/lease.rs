@@ -1,0 +1,198 @@
+//! The right to write one upload, fenced by an epoch.
+//!
+//! Life: `take` raises the epoch and names this node; a task renews it; every commit says `AND epoch = $n`; `release` ends it.
+//! Time is Postgres's. The holder's own monotonic deadline ends before the row's: a renewal that doesn't succeed in time
+//! makes `lost` fire, and the holder stops and says nothing.
+//! Within one process a second request asks the first to let go (`Holders`), which it does at a durable edge.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use schema::{Id, upload::Upload};
+use sqlx::{PgPool, postgres::types::PgInterval};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use crate::limits::TAKEOVER_WAIT;
+
+/// How long before the row's end a holder that can't renew stops: longer than one commit.
+const STOP_EARLY: Duration = Duration::from_secs(2);
+
+/// A held lease. Dropping it stops the renewal; the row then runs out unless `release` was called.
+#[derive(Debug)]
+pub struct Lease {
+    /// Which upload.
+    pub upload: Id<Upload>,
+    /// The fencing number.
+    pub epoch: i64,
+    lost: CancellationToken,
+    _renewal: DropGuard,
+}
+
+impl Lease {
+    /// Takes the lease if nobody else holds it. `None`: another node does, or the upload takes no more writers.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn take(db: &PgPool, upload: Id<Upload>, node: Uuid, term: Duration) -> sqlx::Result<Option<Self>> {
+        let row = sqlx::query!(
+            "UPDATE uploads SET epoch = epoch + 1, node = $2, lease_until = now() + $3
+              WHERE id = $1 AND state IN ('opened', 'receiving', 'sealing')
+                AND (node IS NULL OR node = $2 OR lease_until < now()) RETURNING epoch",
+            upload.uuid(),
+            node,
+            interval(term)
+        )
+        .fetch_optional(db)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(renew(db.clone(), upload, row.epoch, term, lost.clone(), stop.clone()));
+        Ok(Some(Self { upload, epoch: row.epoch, lost, _renewal: stop.drop_guard() }))
+    }
+
+    /// Resolves when the lease is no longer this holder's. Cancel-safe.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Gives the lease back. Nothing to do when it is lost already.
+    pub async fn release(self, db: &PgPool) {
+        let done = sqlx::query!(
+            "UPDATE uploads SET node = NULL, lease_until = NULL WHERE id = $1 AND epoch = $2",
+            self.upload.uuid(),
+            self.epoch
+        )
+        .execute(db)
+        .await;
+        if let Err(error) = done {
+            tracing::warn!(upload.id = %self.upload, %error, "lease not released; it runs out by itself");
+        }
+    }
+}
+
+async fn renew(
+    db: PgPool,
+    upload: Id<Upload>,
+    epoch: i64,
+    term: Duration,
+    lost: CancellationToken,
+    stop: CancellationToken,
+) {
+    let margin = STOP_EARLY.min(term / 4);
+    let mut deadline = Instant::now() + term - margin;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,                       // cancel-safe: a flag
+            () = tokio::time::sleep(term / 3) => {}                // cancel-safe: no state
+        }
+        let begun = Instant::now();
+        let renewal = sqlx::query!(
+            "UPDATE uploads SET lease_until = now() + $3 WHERE id = $1 AND epoch = $2",
+            upload.uuid(),
+            epoch,
+            interval(term)
+        )
+        .execute(&db);
+        match tokio::time::timeout_at(deadline, renewal).await {
+            Ok(Ok(done)) if done.rows_affected() == 1 => deadline = begun + term - margin,
+            Ok(Err(error)) if Instant::now() < deadline => {
+                tracing::warn!(upload.id = %upload, %error, "lease not renewed yet")
+            }
+            _ => return lost.cancel(),
+        }
+    }
+}
+
+/// The leases of one node that an earlier process of it left behind: nobody can hold them now, as the data folder is
+/// locked by this process. Returns how many there were.
+///
+/// # Errors
+/// Only the database's.
+pub async fn forget_own(db: &PgPool, node: Uuid) -> sqlx::Result<u64> {
+    let uploads =
+        sqlx::query!("UPDATE uploads SET node = NULL, lease_until = NULL WHERE node = $1", node).execute(db).await?;
+    let jobs =
+        sqlx::query!("UPDATE jobs SET node = NULL, lease_until = NULL WHERE node = $1", node).execute(db).await?;
+    Ok(uploads.rows_affected() + jobs.rows_affected())
+}
+
+/// How a writer is asked to let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Go on.
+    Nothing,
+    /// Another request stands at the committed offset: drop what isn't durable, so that its offset stays valid.
+    Yield,
+    /// The process ends, or a reader wants the offset to stand still: make durable what came, then stop.
+    Flush,
+}
+
+/// The uploads that this process is writing.
+#[derive(Debug, Default)]
+pub struct Holders {
+    by_upload: Mutex<HashMap<Uuid, watch::Sender<Ask>>>,
+}
+
+/// A writer's place among the holders. It leaves when dropped, which is what newcomers wait for.
+#[derive(Debug)]
+pub struct Holding {
+    holders: Arc<Holders>,
+    upload: Uuid,
+    /// What was asked of this writer.
+    pub ask: watch::Receiver<Ask>,
+}
+
+impl Holders {
+    /// Becomes the one writer in this process, asking the present one to yield. `None`: it didn't in time.
+    pub async fn enter(self: &Arc<Self>, upload: Id<Upload>) -> Option<Holding> {
+        let deadline = Instant::now() + TAKEOVER_WAIT;
+        loop {
+            let gone = {
+                let mut by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                match by_upload.get(&upload.uuid()) {
+                    None => {
+                        let (tx, ask) = watch::channel(Ask::Nothing);
+                        by_upload.insert(upload.uuid(), tx);
+                        return Some(Holding { holders: Arc::clone(self), upload: upload.uuid(), ask });
+                    }
+                    Some(holder) => {
+                        holder.send_replace(Ask::Yield);
+                        holder.clone()
+                    }
+                }
+            };
+            // Resolves when the holder's receiver is dropped, which is after its last store call.
+            if tokio::time::timeout_at(deadline, gone.closed()).await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Asks every writer to make durable what came, and to stop.
+    pub fn flush_all(&self) {
+        let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        by_upload.values().for_each(|holder| {
+            holder.send_replace(Ask::Flush);
+        });
+    }
+
+    /// How many uploads are being written.
+    pub fn count(&self) -> usize {
+        self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.holders.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.upload);
+    }
+}
+
+pub(crate) fn interval(d: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(d.as_micros()).unwrap_or(i64::MAX) }
+}

@@ -1,0 +1,250 @@
+//! From the last committed byte to a stored object: size and digest are judged before the object is completed.
+//!
+//! Order: 1 edge `Seal` (all parts committed), 2 size and SHA-256 agree, 3 the store completes the object, 4 one
+//! transaction: edge `Store`, the track's place and digest, working rows away, the encode due.
+//! Dead after 1 or 2: `recover` seals again, from the rows. Dead after 3: `complete` answers that it is whole, and 4 follows.
+//! Never: an object under its final key that was not judged, unless the digest has a gap: then the object is completed under
+//! its private key, read once, and only 4 makes it known.
+
+use std::sync::Arc;
+
+use schema::{
+    Id, Tx,
+    caller::Account,
+    machine::{Refused, take},
+    track::Track,
+    upload::{self, Upload},
+};
+use uuid::Uuid;
+
+use crate::{
+    digest::{self, Sha},
+    engine::{Engine, Look, LookError, db_int},
+    lease::Lease,
+    parts::{self, Standing},
+    session::AppendError,
+    store::{Multipart, Object, Part, StoreError},
+    tee::Phase,
+};
+
+/// How much is read at once where the digest must be taken from the object.
+const READ_BACK_BYTES: usize = 4 << 20;
+
+/// Why an upload whose bytes are all committed didn't become an object.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// 422, for good: the bytes aren't those that the client promised.
+    #[error("the bytes have SHA-256 {found}, the upload promised {wanted}")]
+    DigestMismatch {
+        /// Of the bytes received.
+        found: String,
+        /// As declared.
+        wanted: String,
+    },
+    /// 410, for good: the store no longer has what it acknowledged.
+    #[error("the store lost what it had of this upload")]
+    Lost,
+    /// 503: sealed again later by itself; the client may ask too.
+    #[error("the object isn't complete yet")]
+    NotYet(#[source] StoreError),
+    /// Another node seals it.
+    #[error("the lease went to another writer")]
+    Fenced,
+    /// 503.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+impl Engine {
+    /// Seals an upload whose rows say `sealing`, and gives the lease back.
+    ///
+    /// # Errors
+    /// [`SealError`]. After a transient one the row stays `sealing`, and `recover` tries again.
+    pub(crate) async fn seal(&self, lease: Lease) -> Result<(), SealError> {
+        let done = tokio::select! {
+            done = self.seal_leased(&lease) => done,
+            () = lease.lost() => Err(SealError::Fenced),     // cancel-safe: every step is repeatable, see the header
+        };
+        if let Err(error) = &done {
+            tracing::warn!(upload.id = %lease.upload, %error, "upload not sealed");
+        }
+        if !matches!(done, Err(SealError::Fenced)) {
+            lease.release(&self.db).await;
+        }
+        done
+    }
+
+    /// Seals an upload that stopped between its last byte and its object. For a client that asks again, and for `recover`.
+    pub(crate) async fn seal_again(self: &Arc<Self>, owner: Id<Account>, id: Id<Upload>) -> Result<Look, AppendError> {
+        let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
+        if let Some(lease) = Lease::take(&self.db, id, self.node, self.limits.lease).await? {
+            let mut tx = self.db.begin().await?;
+            match take(&mut tx, id, upload::Seal {}).await {
+                Ok(_) | Err(Refused::AlreadyThere) => tx.commit().await?,
+                Err(Refused::Db(e)) => return Err(e.into()),
+                Err(_) => return Err(AppendError::Fenced),
+            }
+            self.seal(lease).await?;
+        }
+        drop(holding);
+        Ok(self.look(owner, id).await?)
+    }
+
+    async fn seal_leased(&self, lease: &Lease) -> Result<(), SealError> {
+        let standing = parts::standing(&self.db, lease).await?.ok_or(SealError::Fenced)?;
+        let length = standing.length.filter(|l| *l == standing.committed).ok_or(SealError::Fenced)?;
+        let parts = parts::all(&self.db, lease.upload).await?;
+        let inline = standing.sha_state.as_deref().and_then(Sha::resume).map(Sha::finish);
+        if let Some(found) = inline {
+            self.judge(lease, &standing, found).await?;
+        }
+        let object = match self.completed(&standing, &parts, length).await {
+            Ok(object) => object,
+            Err(error @ (StoreError::Missing(_) | StoreError::Wrong { .. })) => {
+                tracing::error!(upload.id = %lease.upload, %error, "the store lost an upload");
+                self.fail(lease, "store_lost_upload", "the store lost what it had of this upload").await?;
+                return Err(SealError::Lost);
+            }
+            Err(error) => return Err(SealError::NotYet(error)),
+        };
+        let found = match inline {
+            Some(found) => found,
+            None => {
+                let found = self.read_back(&object).await?;
+                self.judge(lease, &standing, found).await?;
+                found
+            }
+        };
+        let crc64 = parts.iter().fold(digest::crc64(&[]), |crc, p| digest::crc64_join(crc, p.crc64, p.len));
+        self.stored(lease, &object, found, crc64).await
+    }
+
+    async fn completed(&self, standing: &Standing, parts: &[Part], length: u64) -> Result<Object, StoreError> {
+        match &standing.multipart_id {
+            Some(id) => {
+                let to = Multipart { key: standing.key.clone(), multipart_id: id.clone() };
+                self.store.complete(&to, parts, length).await
+            }
+            // Not a byte came because none was announced.
+            None => self.store.put(&standing.key, bytes::Bytes::new()).await,
+        }
+    }
+
+    async fn judge(&self, lease: &Lease, standing: &Standing, found: [u8; 32]) -> Result<(), SealError> {
+        let Some(wanted) = standing.sha256_want.as_deref().filter(|w| *w != found) else { return Ok(()) };
+        let (found, wanted) = (hex(&found), hex(wanted));
+        let detail = format!("the bytes have SHA-256 {found}, the upload promised {wanted}");
+        self.fail(lease, "digest_mismatch", &detail).await?;
+        Err(SealError::DigestMismatch { found, wanted })
+    }
+
+    async fn read_back(&self, object: &Object) -> Result<[u8; 32], SealError> {
+        let (mut sha, mut at) = (Sha::new(), 0);
+        while at < object.size {
+            let bytes = self.store.read(&object.key, at, READ_BACK_BYTES).await.map_err(SealError::NotYet)?;
+            if bytes.is_empty() {
+                return Err(SealError::Lost);
+            }
+            at += bytes.len() as u64;
+            sha.update(&bytes);
+        }
+        Ok(sha.finish())
+    }
+
+    async fn stored(&self, lease: &Lease, object: &Object, sha256: [u8; 32], crc64: u64) -> Result<(), SealError> {
+        let mut tx = self.db.begin().await?;
+        let track = fenced(&mut tx, lease).await?;
+        let edge = upload::Store { sha256: sha256.to_vec(), stored_at: time::OffsetDateTime::now_utc() };
+        match take(&mut tx, lease.upload, edge).await {
+            Ok(_) => {}
+            Err(Refused::AlreadyThere) => return Ok(()),
+            Err(Refused::Db(e)) => return Err(e.into()),
+            Err(_) => return Err(SealError::Fenced),
+        }
+        let path = self.store.local_path(&object.key);
+        sqlx::query!(
+            "UPDATE tracks SET stored_at = now(), updated_at = now(), size = $2, sha256 = $3, storage_key = $4, file_path = $5
+              WHERE id = $1",
+            track,
+            db_int(object.size),
+            &sha256[..],
+            object.key,
+            path
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("UPDATE uploads SET crc64 = $2 WHERE id = $1", lease.upload.uuid(), crc64.cast_signed())
+            .execute(&mut *tx)
+            .await?;
+        forget_working_rows(&mut tx, lease.upload).await?;
+        schema::job::make_due(&mut tx, crate::encode::KIND, track).await?;
+        tx.commit().await?;
+        tracing::info!(upload.id = %lease.upload, track.id = %Id::<Track>::from(track), size = object.size, sha256 = hex(&sha256), "upload stored");
+        metrics::counter!("millrace_uploads_stored_total").increment(1);
+        metrics::counter!("millrace_upload_bytes_stored_total").increment(object.size);
+        self.settle_window(track.into(), Phase::Stored, object.size);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Ends an upload for good. Its bytes stay until it would have expired, for whoever wants to look.
+    pub(crate) async fn fail(&self, lease: &Lease, reason: &str, detail: &str) -> Result<(), SealError> {
+        let mut tx = self.db.begin().await?;
+        let track = fenced(&mut tx, lease).await?;
+        match take(&mut tx, lease.upload, upload::Fail { reason: reason.into() }).await {
+            Ok(_) => {}
+            Err(Refused::AlreadyThere) => return Ok(()),
+            Err(Refused::Db(e)) => return Err(e.into()),
+            Err(_) => return Err(SealError::Fenced),
+        }
+        self.trash_bytes(&mut tx, lease.upload, self.limits.expiry).await?;
+        self.fail_track(&mut tx, track.into(), reason, detail).await?;
+        tx.commit().await?;
+        metrics::counter!("millrace_uploads_failed_total", "reason" => reason.to_owned()).increment(1);
+        self.settle_window(track.into(), Phase::Gone, 0);
+        Ok(())
+    }
+}
+
+/// The track of the upload, if the lease still is this holder's; the row stays locked to the end of the transaction.
+async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Uuid, SealError> {
+    sqlx::query_scalar!(
+        "SELECT track_id FROM uploads WHERE id = $1 AND epoch = $2 FOR UPDATE",
+        lease.upload.uuid(),
+        lease.epoch
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or(SealError::Fenced)
+}
+
+/// UP-8: after success only the terminal row is left.
+async fn forget_working_rows(tx: &mut Tx<'_>, upload: Id<Upload>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH tails AS (DELETE FROM upload_tails WHERE upload_id = $1 RETURNING object_key)
+         INSERT INTO store_trash (key) SELECT object_key FROM tails",
+        upload.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM upload_parts WHERE upload_id = $1", upload.uuid()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Lower-case hex, as `sha256sum` prints it.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}
+
+impl From<LookError> for SealError {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Db(e) => Self::Db(e),
+            _ => Self::Fenced,
+        }
+    }
+}

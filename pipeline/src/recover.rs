@@ -1,0 +1,52 @@
+//! What a crash left half-done, taken up again.
+//!
+//! At start: leases of this node's earlier process are void, as the data folder is locked by this one. Then, and at every
+//! tick: uploads whose last byte is committed and whose writer is gone are sealed from their rows.
+//! Absent: bytes in memory. What wasn't committed wasn't acknowledged, and the client sends it again.
+
+use std::sync::Arc;
+
+use schema::{Id, caller::Account, upload::Upload};
+
+use crate::{engine::Engine, lease};
+
+/// Uploads taken up in one tick.
+const BATCH: i64 = 50;
+
+impl Engine {
+    /// Voids what an earlier process of this node held. Call it before anything is served.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn start(&self) -> sqlx::Result<()> {
+        let held = lease::forget_own(&self.db, self.node).await?;
+        if held > 0 {
+            tracing::info!(held, "took back what an earlier process of this node held");
+        }
+        Ok(())
+    }
+
+    /// Seals what stopped short of it. Returns how many.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn recover_once(self: &Arc<Self>) -> sqlx::Result<usize> {
+        let rows = sqlx::query!(
+            "SELECT id, owner FROM uploads
+              WHERE (state = 'sealing' OR (state IN ('opened', 'receiving') AND committed = length))
+                AND (node IS NULL OR lease_until < now()) ORDER BY created_at LIMIT $1",
+            BATCH
+        )
+        .fetch_all(&self.db)
+        .await?;
+        let mut sealed = 0;
+        for row in rows {
+            let (id, owner) = (Id::<Upload>::from(row.id), Id::<Account>::from(row.owner));
+            match self.seal_again(owner, id).await {
+                Ok(_) => sealed += 1,
+                Err(error) => tracing::warn!(upload.id = %id, %error, "upload not sealed yet"),
+            }
+        }
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,130 @@
+//! The bytes of one track for its worker, wherever they are now: passing, durable but unfinished, or stored.
+//!
+//! Promise: an answer is what the upload has at that offset, or an error; a wait ends when the upload goes on or ends.
+//! Absent:  trust. Bytes that pass may never become durable; `Window::is_tainted` tells afterwards.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use schema::{Id, machine::State as _, track::Track, upload};
+use tokio::time::Instant;
+
+use crate::{
+    engine::{Engine, from_db},
+    store::{Multipart, StoreError},
+    tee::{Found, Phase, Window},
+};
+
+/// How long the window's word is believed before the row is read: another node may be writing, or have written.
+const ASK_THE_ROW_AFTER: Duration = Duration::from_secs(2);
+
+/// Reads one upload's bytes.
+#[derive(Debug)]
+pub(crate) struct Source {
+    engine: Arc<Engine>,
+    track: Id<Track>,
+    pub(crate) window: Arc<Window>,
+}
+
+/// Why there are no bytes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The upload was aborted, expired or failed.
+    #[error("the upload is gone")]
+    Gone,
+    /// The store didn't answer.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The database didn't.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+impl Source {
+    pub(crate) fn new(engine: Arc<Engine>, track: Id<Track>, window: Arc<Window>) -> Self {
+        Self { engine, track, window }
+    }
+
+    /// Up to `len` bytes at `off`; none at the end of the upload. Waits while they may still come. Cancel-safe.
+    pub(crate) async fn read(&self, off: u64, len: usize) -> Result<Bytes, SourceError> {
+        loop {
+            let changed = self.window.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.window.find(off) {
+                Found::Passing(bytes) => return Ok(bytes.slice(..len.min(bytes.len()))),
+                Found::Durable(more) => {
+                    let want = len.min(usize::try_from(more).unwrap_or(usize::MAX));
+                    if let Some(bytes) = self.durable(off, want).await? {
+                        return Ok(bytes);
+                    }
+                }
+                Found::End => return Ok(Bytes::new()),
+                Found::Gone => return Err(SourceError::Gone),
+                Found::NotYet => {}
+            }
+            if tokio::time::timeout_at(Instant::now() + ASK_THE_ROW_AFTER, changed).await.is_err() {
+                self.refresh().await?;
+            }
+        }
+    }
+
+    /// Waits until the upload is stored (`true`) or gone (`false`). Cancel-safe.
+    pub(crate) async fn settled(&self) -> Result<bool, SourceError> {
+        loop {
+            let changed = self.window.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.window.phase() {
+                Phase::Stored => return Ok(true),
+                Phase::Gone => return Ok(false),
+                Phase::Receiving => {}
+            }
+            if tokio::time::timeout(ASK_THE_ROW_AFTER, changed).await.is_err() {
+                self.refresh().await?;
+            }
+        }
+    }
+
+    /// Durable bytes; `None` where the store can't read what isn't whole.
+    async fn durable(&self, off: u64, len: usize) -> Result<Option<Bytes>, SourceError> {
+        let row = sqlx::query!("SELECT key, multipart_id FROM uploads WHERE track_id = $1", self.track.uuid())
+            .fetch_one(&self.engine.db)
+            .await?;
+        let store = &self.engine.store;
+        if self.window.phase() == Phase::Stored {
+            return Ok(Some(store.read(&row.key, off, len).await?));
+        }
+        let Some(multipart_id) = row.multipart_id else { return Ok(None) };
+        let of = Multipart { key: row.key, multipart_id };
+        match store.read_unfinished(&of, off, len).await {
+            // Completed since we looked.
+            Err(StoreError::Missing(_)) => Ok(Some(store.read(&of.key, off, len).await?)),
+            other => Ok(other?),
+        }
+    }
+
+    /// Takes the row's word for where the upload stands.
+    async fn refresh(&self) -> Result<(), SourceError> {
+        let (phase, committed, _) = standing(&self.engine, self.track).await?;
+        match phase {
+            Phase::Receiving => self.window.commit(committed),
+            ended => self.window.settle(ended, committed),
+        }
+        Ok(())
+    }
+}
+
+/// Where a track's upload stands, by its row.
+pub(crate) async fn standing(engine: &Engine, track: Id<Track>) -> sqlx::Result<(Phase, u64, Option<u64>)> {
+    let row = sqlx::query!("SELECT state, committed, length FROM uploads WHERE track_id = $1", track.uuid())
+        .fetch_optional(&engine.db)
+        .await?;
+    let Some(row) = row else { return Ok((Phase::Gone, 0, None)) };
+    let phase = match upload::State::named(&row.state) {
+        Some(upload::State::Stored) => Phase::Stored,
+        Some(upload::State::Opened | upload::State::Receiving | upload::State::Sealing) => Phase::Receiving,
+        _ => Phase::Gone,
+    };
+    Ok((phase, from_db(row.committed), row.length.map(from_db)))
+}

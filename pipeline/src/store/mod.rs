@@ -1,0 +1,207 @@
+//! Where bytes live: one trait, and one contract that every backend passes (`contract.rs`).
+//!
+//! Two kinds of objects. *Multipart objects* are uploads: begun, filled part by part and tail by tail, completed once.
+//! *Whole objects* are segments, playlists' inits and peaks: put at once, never changed.
+//! Promise: a call that answered `Ok` is durable. Absent: retries of whole uploads, rows, and any knowledge of media.
+
+#[cfg(test)]
+mod contract;
+mod local;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use local::Local;
+
+/// Which backend, as `tracks.storage_backend` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A folder of this machine.
+    Local,
+    /// An S3-compatible store.
+    S3,
+}
+
+impl Backend {
+    /// As the column holds it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// What a failed call means for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No space, or over quota: 507, and the offset stays.
+    #[error("the store is full")]
+    Full(#[source] std::io::Error),
+    /// The object isn't there.
+    #[error("no object {0}")]
+    Missing(String),
+    /// Another object already has this key, with other bytes.
+    #[error("object {0} exists with other bytes")]
+    Exists(String),
+    /// What the store holds isn't what was sent.
+    #[error("object {key} is not what was sent: {what}")]
+    Wrong {
+        /// Which.
+        key: String,
+        /// How it differs.
+        what: String,
+    },
+    /// Not now: try again later.
+    #[error("the store is away")]
+    Away(#[source] std::io::Error),
+}
+
+/// An object that the store is done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What the store calls this content.
+    pub etag: String,
+}
+
+/// A multipart object under way. `multipart_id` is the store's name for the attempt.
+#[derive(Clone, Debug)]
+pub struct Multipart {
+    /// The final key.
+    pub key: String,
+    /// The store's id.
+    pub multipart_id: String,
+}
+
+/// An immutable piece at the committed end that doesn't fill a part.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// Its own key, unique to the attempt.
+    pub key: String,
+    /// Where it starts in the upload.
+    pub off: u64,
+    /// Its length.
+    pub len: u64,
+}
+
+/// One part as its row has it.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// From 1.
+    pub part_no: i32,
+    /// Where it starts.
+    pub off: u64,
+    /// Its length.
+    pub len: u64,
+    /// What the store answered.
+    pub etag: String,
+    /// CRC-64/NVME of its bytes.
+    pub crc64: u64,
+}
+
+/// A place for bytes.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
+    /// Which one this is.
+    fn backend(&self) -> Backend;
+
+    /// The path of a finished object, where it is a local file.
+    fn local_path(&self, key: &str) -> Option<String>;
+
+    /// Begins a multipart object. Repeatable: on a store without ids of its own it changes nothing.
+    ///
+    /// # Errors
+    /// `Full`, `Away`.
+    async fn begin(&self, key: &str) -> Result<Multipart, StoreError>;
+
+    /// Makes part `part_no` durable: the bytes of `tails`, which come first, then `frames`, which start at `off`.
+    /// Answers the part's ETag. A backend that keeps tails in place writes `frames` alone.
+    ///
+    /// # Errors
+    /// `Full`, `Away`; `Missing` when the store no longer knows the multipart object.
+    async fn put_part(
+        &self,
+        to: &Multipart,
+        part_no: i32,
+        tails: &[Tail],
+        off: u64,
+        frames: Vec<Bytes>,
+    ) -> Result<String, StoreError>;
+
+    /// Makes less than a part durable, at the committed end.
+    ///
+    /// # Errors
+    /// As [`Store::put_part`].
+    async fn put_tail(&self, to: &Multipart, tail: &Tail, frames: Vec<Bytes>) -> Result<(), StoreError>;
+
+    /// Makes the object whole under its key. `parts` are in order and without a gap. Repeatable: when an earlier call
+    /// already made it whole, that is the answer.
+    ///
+    /// # Errors
+    /// `Wrong` when what is there doesn't add up to `size`; `Missing` when nothing is there; `Away`: ask again.
+    async fn complete(&self, to: &Multipart, parts: &[Part], size: u64) -> Result<Object, StoreError>;
+
+    /// Forgets a multipart object that isn't whole. Not an error when it is gone.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn abort(&self, to: &Multipart) -> Result<(), StoreError>;
+
+    /// Reads committed bytes of a multipart object that isn't whole; `None` where the store can't.
+    ///
+    /// # Errors
+    /// `Missing`, `Away`.
+    async fn read_unfinished(&self, of: &Multipart, off: u64, len: usize) -> Result<Option<Bytes>, StoreError>;
+
+    /// Puts a whole object, unless the key is taken: by equal bytes `Ok`, by others `Exists`.
+    ///
+    /// # Errors
+    /// `Full`, `Exists`, `Away`.
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<Object, StoreError>;
+
+    /// Reads up to `len` bytes from `off`; fewer at the end, none past it.
+    ///
+    /// # Errors
+    /// `Missing`, `Away`.
+    async fn read(&self, key: &str, off: u64, len: usize) -> Result<Bytes, StoreError>;
+
+    /// What is under `key`.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn head(&self, key: &str) -> Result<Option<Object>, StoreError>;
+
+    /// Deletes one object. Not an error when it is gone.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Finished objects below `prefix`, which ends in `/`.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
+
+    /// Answers when the store can take and give bytes now.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// A key is ours: lower-case letters, digits, `-_./`, no empty, `.` or `..` element. Anything else is a bug, not input.
+fn assert_own_key(key: &str) {
+    let own = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.' | '/');
+    assert!(
+        !key.is_empty()
+            && key.len() <= 512
+            && key.chars().all(own)
+            && key.split('/').all(|e| !matches!(e, "" | "." | "..")),
+        "not a key of ours: {key:?}"
+    );
+}

@@ -1,0 +1,201 @@
+//! What nobody wants any more, and what got stuck.
+//!
+//! Order of an expiry: 1 one transaction: edge `Expire`, the track failed, the bytes named in `store_trash`; 2 the bytes.
+//! Dead after 1: the rows of `store_trash` are still there, and the next tick deletes.
+//! Never: a stored object, a live upload (its edge refuses), or a key that isn't ours.
+
+use std::{sync::Arc, time::Duration};
+
+use schema::{
+    Id, job,
+    machine::{Refused, take},
+    track::Track,
+    upload::{self, Upload},
+};
+use tokio::select;
+
+use crate::{
+    encode,
+    engine::{Engine, db_int},
+    lease::interval,
+    store::{Multipart, StoreError},
+    tee::Phase,
+};
+
+/// Between two ticks. An expired upload is gone within this and the batch before it.
+const TICK: Duration = Duration::from_secs(2);
+
+/// Rows per statement: keeps each transaction short.
+const BATCH: i64 = 100;
+
+/// The longest wait between two tries of one deletion.
+const TRASH_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// How often a stuck track is enqueued again before it fails (UP-23).
+const RESCUES_MAX: i32 = 5;
+
+/// What one tick did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads expired.
+    pub expired: usize,
+    /// Objects and prefixes deleted.
+    pub deleted: usize,
+    /// Tracks enqueued again.
+    pub rescued: usize,
+}
+
+impl Engine {
+    /// Runs the background work until the process stops: due encodes, recovery, sweeps. Returns when all of it ended.
+    pub async fn run(self: Arc<Self>) {
+        let encoding = tokio::spawn(Arc::clone(&self).encode_due());
+        loop {
+            if let Err(error) = self.recover_once().await {
+                tracing::warn!(%error, "recovery not done; next tick");
+            }
+            if let Err(error) = self.sweep_once().await {
+                tracing::warn!(%error, "sweep not done; next tick");
+            }
+            select! {
+                () = self.stop.cancelled() => break,               // cancel-safe: a flag
+                () = tokio::time::sleep(TICK) => {}                // cancel-safe: no state
+            }
+        }
+        let _ = encoding.await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Begins the end: writers flush what came and stop, workers are ended, jobs go back.
+    pub fn stop(&self) {
+        self.holders.flush_all();
+        self.stop.cancel();
+    }
+
+    /// One tick.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn sweep_once(&self) -> sqlx::Result<Swept> {
+        Ok(Swept { expired: self.expire().await?, deleted: self.empty_trash().await?, rescued: self.rescue().await? })
+    }
+
+    async fn expire(&self) -> sqlx::Result<usize> {
+        let mut tx = self.db.begin().await?;
+        let rows = sqlx::query!(
+            "SELECT id, track_id FROM uploads
+              WHERE state IN ('opened', 'receiving') AND expires_at < now() AND (node IS NULL OR lease_until < now())
+                AND committed IS DISTINCT FROM length
+              ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+            BATCH
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let (id, track) = (Id::<Upload>::from(row.id), Id::<Track>::from(row.track_id));
+            match take(&mut tx, id, upload::Expire {}).await {
+                Ok(_) => {}
+                Err(Refused::Db(e)) => return Err(e),
+                Err(_) => continue,
+            }
+            self.trash_bytes(&mut tx, id, Duration::ZERO).await?;
+            self.fail_track(&mut tx, track, "upload_expired", "the upload was not finished in time").await?;
+            tracing::info!(upload.id = %id, track.id = %track, "upload expired");
+        }
+        tx.commit().await?;
+        for row in &rows {
+            self.settle_window(row.track_id.into(), Phase::Gone, 0);
+        }
+        Ok(rows.len())
+    }
+
+    async fn empty_trash(&self) -> sqlx::Result<usize> {
+        let rows = sqlx::query!(
+            "SELECT id, key, multipart_id, is_prefix, tries FROM store_trash WHERE not_before <= now() ORDER BY not_before LIMIT $1",
+            BATCH
+        )
+        .fetch_all(&self.db)
+        .await?;
+        let mut deleted = 0;
+        for row in rows {
+            let gone = match row.multipart_id {
+                Some(multipart_id) => self.store.abort(&Multipart { key: row.key.clone(), multipart_id }).await,
+                None if row.is_prefix => self.delete_below(&row.key).await,
+                None => self.store.delete(&row.key).await,
+            };
+            match gone {
+                Ok(()) => {
+                    sqlx::query!("DELETE FROM store_trash WHERE id = $1", row.id).execute(&self.db).await?;
+                    deleted += 1;
+                }
+                Err(error) => {
+                    let wait = Duration::from_secs(1 << row.tries.clamp(0, 12)).min(TRASH_WAIT_MAX);
+                    tracing::error!(key = row.key, %error, "not deleted; it is tried again");
+                    sqlx::query!(
+                        "UPDATE store_trash SET tries = tries + 1, last_error = $2, not_before = now() + $3 WHERE id = $1",
+                        row.id,
+                        error.to_string(),
+                        interval(wait)
+                    )
+                    .execute(&self.db)
+                    .await?;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_below(&self, prefix: &str) -> Result<(), StoreError> {
+        for object in self.store.list(prefix).await? {
+            self.store.delete(&object.key).await?;
+        }
+        Ok(())
+    }
+
+    /// Stored tracks that nothing works on: their job is due again, and after `RESCUES_MAX` times they fail (UP-23).
+    async fn rescue(&self) -> sqlx::Result<usize> {
+        let rows = sqlx::query!(
+            "SELECT t.id, coalesce(j.failures, 0) AS \"failures!\" FROM tracks t
+               LEFT JOIN jobs j ON j.kind = $1 AND j.subject = t.id
+              WHERE t.state IN ('ingesting', 'playable') AND t.stored_at IS NOT NULL AND t.updated_at < now() - $2::interval
+                AND (j.id IS NULL OR j.done_at IS NOT NULL OR j.dead_at IS NOT NULL
+                     OR (j.run_after = 'infinity' AND (j.lease_until IS NULL OR j.lease_until < now())))
+              LIMIT $3",
+            encode::KIND,
+            interval(self.limits.stuck_after),
+            BATCH
+        )
+        .fetch_all(&self.db)
+        .await?;
+        for row in &rows {
+            let track = Id::<Track>::from(row.id);
+            let mut tx = self.db.begin().await?;
+            if row.failures >= RESCUES_MAX {
+                self.fail_track(&mut tx, track, "stuck", "encoding was tried again and again without an end").await?;
+            } else {
+                encode::enqueue(&mut tx, track).await?;
+                job::reopen(&mut tx, encode::KIND, track.uuid()).await?;
+                sqlx::query!(
+                    "UPDATE jobs SET failures = $3 WHERE kind = $1 AND subject = $2",
+                    encode::KIND,
+                    track.uuid(),
+                    row.failures + 1
+                )
+                .execute(&mut *tx)
+                .await?;
+            }
+            tx.commit().await?;
+            tracing::warn!(track.id = %track, failures = row.failures, "stuck track taken up again");
+        }
+        Ok(rows.len())
+    }
+
+    /// Bytes that wait for deletion: objects named in `store_trash`.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn trash_count(&self) -> sqlx::Result<u64> {
+        let count = sqlx::query_scalar!("SELECT count(*) AS \"count!\" FROM store_trash").fetch_one(&self.db).await?;
+        Ok(u64::try_from(count).unwrap_or(0).min(db_int(u64::MAX).cast_unsigned()))
+    }
+}
