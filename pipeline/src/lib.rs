@@ -19,6 +19,8 @@ mod source;
 
 pub mod publish;
 
+pub mod shelf;
+
 pub mod store;
 
 pub mod lease;

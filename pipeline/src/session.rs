@@ -228,6 +228,11 @@ impl Engine {
     }
 }
 
+/// What this writer is asked, once it is asked anything.
+async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>) -> Ask {
+    ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a)
+}
+
 /// A part on its way to the store, with what must be committed when it is there.
 struct InFlight {
     part: Part,
@@ -293,8 +298,8 @@ impl<'a> Writing<'a> {
                 select! {
                     biased;
                     // cancel-safe: a watch channel
-                    asked = ask.wait_for(|a| *a != Ask::Nothing) => return Err(match asked.map(|a| *a) {
-                        Ok(Ask::Flush) => AppendError::Stopping,
+                    asked = asked_to_stop(&mut ask) => return Err(match asked {
+                        Ask::Flush => AppendError::Stopping,
                         _ => AppendError::Busy,
                     }),
                     () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag

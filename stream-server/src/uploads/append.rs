@@ -1,0 +1,63 @@
+//! `PATCH /files/{id}`: bytes at the committed offset. Where an upload's 409s come from.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, Request, State},
+    response::Response,
+};
+use front::Problem;
+use futures_util::StreamExt;
+use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use pipeline::{AppendError, Appended, BodyBroken, Engine};
+use schema::{Id, caller::Caller, upload::Upload};
+
+use super::{create::is_octets, wire};
+
+/// 204 with the new `Upload-Offset`. After the last byte the answer comes when the object is verified and durable.
+pub(super) async fn append(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
+    wire::version(&headers)?;
+    let id = wire::id(&id)?;
+    if !is_octets(&headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            format!("Send Content-Type: {}.", wire::OCTETS),
+        ));
+    }
+    if headers.contains_key("upload-checksum") {
+        return Err(Problem::bad_request(
+            "not_offered",
+            "Upload-Checksum belongs to an extension that Tus-Extension doesn't name.",
+        ));
+    }
+    let offset = wire::count(&headers, &wire::OFFSET)?
+        .ok_or_else(|| Problem::bad_request("offset_required", "Send Upload-Offset: where these bytes start."))?;
+    let appended = appended(&engine, &caller, id, offset, request).await.map_err(|e| wire::not_appended(&e))?;
+    let mut built = wire::about(StatusCode::NO_CONTENT, &appended.upload);
+    if let Some(digest) = wire::repr_digest(&appended.upload) {
+        built = built.header("repr-digest", digest);
+    }
+    wire::sent(built.body(Body::empty()))
+}
+
+/// The request's body into the upload.
+pub(super) async fn appended(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    id: Id<Upload>,
+    offset: u64,
+    request: Request,
+) -> Result<Appended, AppendError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let frames = request.into_body().into_data_stream().map(|f| f.map_err(|e| BodyBroken(e.to_string())));
+    Box::pin(engine.append(caller.account, id, offset, announced, frames)).await
+}

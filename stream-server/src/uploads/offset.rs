@@ -1,0 +1,38 @@
+//! `HEAD /files/{id}`: how much is durable. Reads one row; takes no lease, stops nobody.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+};
+use front::Problem;
+use http::{HeaderMap, StatusCode};
+use pipeline::Engine;
+use schema::caller::Caller;
+
+use super::wire;
+
+/// 200 with `Upload-Offset` and `Upload-Length`. Unknown and foreign are the same 404; aborted, expired and failed are 410.
+pub(super) async fn offset(
+    State(engine): State<Arc<Engine>>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    wire::version(&headers)?;
+    let look = engine.look(caller.account, wire::id(&id)?).await.map_err(|e| wire::gone(&e))?;
+    let mut built = wire::about(StatusCode::OK, &look);
+    if let Some(length) = look.length {
+        built = built.header(wire::LENGTH, length);
+    }
+    if !look.metadata.is_empty() {
+        built = built.header(wire::METADATA, &look.metadata);
+    }
+    if let Some(digest) = wire::repr_digest(&look) {
+        built = built.header("repr-digest", digest);
+    }
+    wire::sent(built.body(Body::empty()))
+}

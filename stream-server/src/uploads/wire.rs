@@ -1,0 +1,180 @@
+//! The headers of tus 1.0, and what the engine's refusals are on the wire.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{extract::State, response::Response};
+use front::Problem;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL, response::Builder};
+use pipeline::{AppendError, CreateError, Engine, Look, LookError, SealError, publish::hex, store::StoreError};
+use schema::{Id, upload::Upload};
+
+pub(super) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+pub(super) const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+pub(super) const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+pub(super) const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+pub(super) const TRACK: HeaderName = HeaderName::from_static("millrace-track");
+const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
+const EXTENSIONS: HeaderValue = HeaderValue::from_static("creation,creation-with-upload,expiration,termination");
+
+/// The media type of upload bytes.
+pub(super) const OCTETS: &str = "application/offset+octet-stream";
+
+/// What a client waits before it asks again when something that we stand on is away.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// `OPTIONS`: what this server speaks.
+pub(super) async fn options(State(engine): State<Arc<Engine>>) -> Response {
+    let built = answer(StatusCode::NO_CONTENT)
+        .header("tus-version", VERSION)
+        .header("tus-extension", EXTENSIONS)
+        .header("tus-max-size", engine.limits().max_bytes)
+        .body(axum::body::Body::empty());
+    built.unwrap_or_default()
+}
+
+/// An answer of the protocol.
+pub(super) fn answer(status: StatusCode) -> Builder {
+    Response::builder().status(status).header(RESUMABLE, VERSION).header(CACHE_CONTROL, "no-store")
+}
+
+/// The same, with what every answer about an upload says.
+pub(super) fn about(status: StatusCode, look: &Look) -> Builder {
+    answer(status)
+        .header(OFFSET, look.offset)
+        .header(EXPIRES, httpdate::fmt_http_date(look.expires_at.into()))
+        .header(TRACK, look.track.to_string())
+}
+
+/// Refuses a request of another protocol version (section "Protocol version"): nothing of it is processed.
+pub(super) fn version(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get(RESUMABLE) == Some(&VERSION) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "unsupported_version",
+        "Send Tus-Resumable: 1.0.0; this is the version that is spoken here.",
+    )
+    .header(HeaderName::from_static("tus-version"), VERSION)
+    .header(RESUMABLE, VERSION))
+}
+
+/// A count of bytes in a header: digits alone.
+pub(super) fn count(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|s| s.parse().ok()) {
+        Some(n) => Ok(Some(n)),
+        None => Err(Problem::bad_request("bad_header", format!("{name} must be a whole number of bytes, 0 or more."))),
+    }
+}
+
+/// The id in the path. Anything that isn't one names nothing.
+pub(super) fn id(text: &str) -> Result<Id<Upload>, Problem> {
+    text.parse().map_err(|_| gone(&LookError::Missing))
+}
+
+/// A built answer; a header that couldn't be built is our mistake.
+pub(super) fn sent(built: Result<Response, http::Error>) -> Result<Response, Problem> {
+    built.map_err(|error| {
+        tracing::error!(%error, "an answer couldn't be built");
+        Problem::internal()
+    })
+}
+
+fn tus(problem: Problem) -> Problem {
+    problem.header(RESUMABLE, VERSION)
+}
+
+/// Why an upload wasn't created.
+pub(super) fn not_created(error: &CreateError) -> Problem {
+    tus(match error {
+        CreateError::TooLarge { max, .. } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
+        }
+        CreateError::Db(e) => away(e),
+    })
+}
+
+/// Why an upload can't be shown or ended.
+pub(super) fn gone(error: &LookError) -> Problem {
+    tus(match error {
+        LookError::Missing => Problem::not_found(),
+        LookError::Gone { reason, .. } => {
+            Problem::new(StatusCode::GONE, "upload_gone", sentence(error)).with("reason", reason.clone())
+        }
+        LookError::Sealing => Problem::conflict("upload_sealing", sentence(error)),
+        LookError::Db(e) => away(e),
+    })
+}
+
+/// Why bytes weren't appended.
+pub(super) fn not_appended(error: &AppendError) -> Problem {
+    let problem = match error {
+        AppendError::Look(e) => return gone(e),
+        AppendError::WrongOffset { expected, sent } => Problem::conflict("wrong_offset", sentence(error))
+            .with("expected_offset", *expected)
+            .with("provided_offset", *sent)
+            .header(OFFSET, HeaderValue::from(*expected)),
+        AppendError::PastLength { length, offset } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "past_upload_length", sentence(error))
+                .with("length", *length)
+                .header(OFFSET, HeaderValue::from(*offset))
+        }
+        AppendError::Busy | AppendError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error))
+            .header(http::header::RETRY_AFTER, HeaderValue::from(AGAIN.as_secs())),
+        // Nobody hears it: the client is gone, or was cut.
+        AppendError::Body(_) => Problem::bad_request("body_ended_early", sentence(error)),
+        AppendError::Stopping => {
+            Problem::unavailable("The server is stopping; go on from the offset that HEAD tells.", AGAIN)
+        }
+        AppendError::Store(e) | AppendError::Seal(SealError::NotYet(e)) => store(e),
+        AppendError::Seal(SealError::DigestMismatch { found, wanted }) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "digest_mismatch", sentence(error))
+                .with("found", found.clone())
+                .with("wanted", wanted.clone())
+        }
+        AppendError::Seal(SealError::Lost) => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
+        AppendError::Seal(SealError::Fenced) => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
+        AppendError::Seal(SealError::Db(e)) | AppendError::Db(e) => away(e),
+    };
+    tus(problem)
+}
+
+fn store(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Full(_) => {
+            tracing::error!(%error, "the store is full");
+            Problem::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "store_full",
+                "There is no space left; nothing of this request was acknowledged. Try again later from the offset that HEAD tells.",
+            )
+        }
+        other => {
+            tracing::error!(error = %other, source = ?std::error::Error::source(other), "the store failed");
+            Problem::unavailable("The store doesn't answer right now; go on from the offset that HEAD tells.", AGAIN)
+        }
+    }
+}
+
+fn away(error: &sqlx::Error) -> Problem {
+    tracing::error!(%error, "the database failed");
+    Problem::unavailable("The database doesn't answer right now.", AGAIN)
+}
+
+/// An error's text as a sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+/// The digest of a stored upload, as `Repr-Digest` (RFC 9530) says it.
+pub(super) fn repr_digest(look: &Look) -> Option<String> {
+    use base64::Engine as _;
+    let sha = look.sha256.as_deref()?;
+    tracing::trace!(sha256 = hex(sha));
+    Some(format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(sha)))
+}
