@@ -1,4 +1,12 @@
 //! The `millrace` command.
+#![expect(unreachable_pub, reason = "nothing outside a command reaches in: `pub` means to its other modules")]
+
+mod command;
+mod config;
+mod data;
+mod database;
+mod postgres;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -7,5 +15,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == pipeline::media::worker::ARGUMENT) {
         return pipeline::media::worker::run();
     }
-    ExitCode::SUCCESS
+    command::run()
+}
+
+/// An error with its causes, on one line.
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
 }

@@ -1,0 +1,92 @@
+//! `millrace jobs`: what the background has to do, does, or gave up.
+
+use clap::{Subcommand, ValueEnum};
+use time::OffsetDateTime;
+
+use super::print_json;
+use crate::{config::Loaded, database};
+
+/// A list that nobody reads to its end is only slow.
+const LISTED_MAX: i64 = 1_000;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List jobs, newest first
+    List {
+        /// Only those
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum State {
+    /// Due or waiting for its time.
+    Waiting,
+    /// Held by a process.
+    Running,
+    /// Given up.
+    Dead,
+    /// Done.
+    Done,
+}
+
+#[derive(serde::Serialize)]
+struct Listed {
+    id: uuid::Uuid,
+    kind: String,
+    subject: uuid::Uuid,
+    state: String,
+    attempts: i32,
+    #[serde(with = "time::serde::rfc3339")]
+    run_after: OffsetDateTime,
+    last_error: Option<String>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// No database.
+pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
+    let Command::List { state, json } = command;
+    let database = database::borrow(loaded).await?;
+    let outcome = list(&database, state).await;
+    database.close().await;
+    let jobs = outcome?;
+    if json {
+        return print_json(&jobs);
+    }
+    for job in jobs {
+        let error = job.last_error.unwrap_or_default();
+        println!("{}  {:10} {:8} {}  tries {}  {error}", job.id, job.kind, job.state, job.subject, job.attempts);
+    }
+    Ok(())
+}
+
+async fn list(database: &database::Database, state: Option<State>) -> anyhow::Result<Vec<Listed>> {
+    let pool = database.pool().await?;
+    database::migrate(&pool).await?;
+    let wanted = state.map(|s| match s {
+        State::Waiting => "waiting",
+        State::Running => "running",
+        State::Dead => "dead",
+        State::Done => "done",
+    });
+    let jobs = sqlx::query_as!(
+        Listed,
+        r#"SELECT id, kind, subject, state AS "state!", attempts, run_after, last_error
+             FROM (SELECT *, CASE WHEN done_at IS NOT NULL THEN 'done' WHEN dead_at IS NOT NULL THEN 'dead'
+                                  WHEN lease_until > now() THEN 'running' ELSE 'waiting' END AS state FROM jobs) j
+            WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC LIMIT $2"#,
+        wanted,
+        LISTED_MAX
+    )
+    .fetch_all(&pool)
+    .await?;
+    pool.close().await;
+    Ok(jobs)
+}
