@@ -17,7 +17,10 @@ const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An answer that says what went wrong.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     detail: Cow<'static, str>,
@@ -29,7 +32,14 @@ pub struct Problem {
 impl Problem {
     /// `code` is a stable name in snake case; `detail` one sentence for a human.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), kind: None, members: Map::new(), headers: HeaderMap::new() }
+        Self(Box::new(Parts {
+            status,
+            code,
+            detail: detail.into(),
+            kind: None,
+            members: Map::new(),
+            headers: HeaderMap::new(),
+        }))
     }
 
     /// 400.
@@ -72,43 +82,43 @@ impl Problem {
     /// A member besides the standard ones. The names `type`, `title`, `status`, `detail`, `code` and `request_id` are taken.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.0.members.insert(name.to_owned(), value.into());
         self
     }
 
     /// The problem's type, where somebody registered one; otherwise `about:blank`.
     #[must_use]
     pub fn kind(mut self, uri: &'static str) -> Self {
-        self.kind = Some(uri);
+        self.0.kind = Some(uri);
         self
     }
 
     /// A header of the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The stable name.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The JSON document.
     pub(crate) fn document(&self, request_id: Option<&str>) -> Vec<u8> {
-        let mut members = self.members.clone();
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        members.insert("type".into(), json!(self.kind.unwrap_or("about:blank")));
+        let mut members = self.0.members.clone();
+        let title = self.0.status.canonical_reason().unwrap_or("Error");
+        members.insert("type".into(), json!(self.0.kind.unwrap_or("about:blank")));
         members.insert("title".into(), json!(title));
-        members.insert("status".into(), json!(self.status.as_u16()));
-        members.insert("detail".into(), json!(self.detail));
-        members.insert("code".into(), json!(self.code));
+        members.insert("status".into(), json!(self.0.status.as_u16()));
+        members.insert("detail".into(), json!(self.0.detail));
+        members.insert("code".into(), json!(self.0.code));
         if let Some(id) = request_id {
             members.insert("request_id".into(), json!(id));
         }
@@ -129,7 +139,7 @@ impl Problem {
             422 => ("unprocessable_content", "The content doesn't fit."),
             429 => ("too_many_requests", "Too many requests; wait a moment."),
             503 => ("unavailable", "Not available right now."),
-            400..=499 => ("request_refused", "The request was refused."),
+            402..=499 => ("request_refused", "The request was refused."),
             _ => ("internal", "Something broke on our side; it has been logged."),
         };
         match detail.filter(|detail| status.is_client_error() && !detail.is_empty()) {
@@ -142,8 +152,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let mut response = Response::new(self.document(None).into());
-        *response.status_mut() = self.status;
-        *response.headers_mut() = std::mem::take(&mut self.headers);
+        *response.status_mut() = self.0.status;
+        *response.headers_mut() = std::mem::take(&mut self.0.headers);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response.extensions_mut().insert(self);
