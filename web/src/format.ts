@@ -57,10 +57,11 @@ export function shortDigest(hex: string): string {
   return hex.length <= 20 ? hex : `${hex.slice(0, 10)}…${hex.slice(-8)}`;
 }
 
-/** A rung of the ladder by what a listener cares about. */
-export function rungName(codec: string | undefined, bitsPerSecond: number): string {
+/** A rung by what a listener cares about. Its URL names the ladder's own rate; a measured one would drift. */
+export function rungName(codec: string | undefined, bitsPerSecond: number, url: string): string {
   if (codec !== undefined && /^flac/i.test(codec)) return 'Lossless FLAC';
-  return `${Math.round(bitsPerSecond / 1000)} kbit/s`;
+  const named = /\/(?:[a-z]+[:_-]|%3[Aa])?(\d{2,3})k?\/[^/]*$/.exec(url)?.[1];
+  return `${named ?? Math.round(bitsPerSecond / 1000)} kbit/s`;
 }
 
 /** What the source is, in three words: `FLAC · 44.1 kHz`. */

@@ -127,7 +127,7 @@ export function player(audio: HTMLAudioElement): Player {
     const h = new Hls({ enableWorker: false, startPosition: from, backBufferLength: 60 });
     hls = h;
     h.on(Hls.Events.MANIFEST_PARSED, () => {
-      const rungs = h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate) }));
+      const rungs = h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.uri) }));
       set({ rungs });
       apply();
       void audio.play().catch(() => set({ status: 'paused' }));

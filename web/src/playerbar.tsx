@@ -74,7 +74,7 @@ function Rungs({ p }: { p: Playing }) {
     <label class="rungs">
       <span class="hidden">Quality</span>
       <select value={isOffered ? p.choice : 'auto'} onChange={(e) => player.choose(e.currentTarget.value)}>
-        <option value="auto">Auto</option>
+        <option value="auto">{p.choice === 'auto' && p.heard !== null ? `Auto · ${p.heard}` : 'Auto'}</option>
         {p.rungs.map((r) => (
           <option key={r.level} value={r.name}>
             {r.name}
@@ -89,6 +89,6 @@ function note(p: Playing): string {
   if (p.status === 'failed') return p.error ?? 'Can’t be played.';
   if (p.status === 'waiting') return 'Waiting for the upload…';
   if (p.status === 'loading') return 'Loading…';
-  if (p.isGrowing) return `Playing while it uploads${p.heard === null ? '' : ` · ${p.heard}`}`;
-  return p.heard ?? '';
+  if (p.isGrowing) return 'Plays while it uploads';
+  return p.status === 'ended' ? 'Played to the end' : 'Verified';
 }

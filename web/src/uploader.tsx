@@ -42,7 +42,7 @@ export function Uploader() {
     <div class="drop" data-over={isOver} data-first={isFirst}>
       <UploadIcon />
       <p class="drop-call">{isOver ? 'Let go.' : 'Drop tracks or a whole folder here'}</p>
-      <p class="drop-more">WAV, AIFF, FLAC, ALAC, MP3, Ogg, Opus or AAC. Press play as soon as it lights up; you needn’t wait.</p>
+      <p class="drop-more">WAV, AIFF, FLAC, ALAC, MP3, Ogg, Opus, AAC. Play lights up within seconds.</p>
       <input
         ref={input}
         type="file"

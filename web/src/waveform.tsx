@@ -7,6 +7,8 @@ import { clock, spokenClock } from './format';
 /** One bar and the gap after it, in CSS pixels. */
 const BAR_PX = 2;
 const PITCH_PX = 3;
+/** Below 1, so that quiet music isn't a flat line; the order of loudness stays. */
+const CURVE = 0.7;
 
 interface Props {
   title: string;
@@ -76,7 +78,7 @@ function draw(canvas: HTMLCanvasElement, peaks: Peaks | null, total: number, at:
   const playedTo = total > 0 ? (at / total) * count : 0;
   for (let i = 0; i < count; i++) {
     const peak = columns[i] ?? -1;
-    const tall = peak < 0 ? 2 : Math.max(2, peak * (height - 2));
+    const tall = peak < 0 ? 2 : Math.max(2, peak ** CURVE * (height - 2));
     context.fillStyle = (peak < 0 ? absent : i < playedTo ? played : ahead) ?? '';
     context.fillRect(i * PITCH_PX, (height - tall) / 2, BAR_PX, tall);
   }
