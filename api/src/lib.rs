@@ -1,1 +1,3 @@
 //! The companion API and its pages.
+
+pub mod pages;

@@ -1,0 +1,96 @@
+//! Request to page. Every page carries the same headers; what they allow is the whole of what a page may do.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Query, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use schema::caller::Caller;
+
+use super::{CsrfToken, Pages, assets, model, sql};
+
+/// Scripts, styles, pictures, sound and requests from here only; `blob:` is how a script feeds an `<audio>`.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    media-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Tracks in the list that the server renders; the script's list goes on from there.
+const ROWS: i64 = 50;
+
+/// `GET /`
+pub async fn home(
+    State(pages): State<Pages>,
+    caller: Option<Extension<Caller>>,
+    csrf: Option<Extension<CsrfToken>>,
+) -> Response {
+    let Some(Extension(caller)) = caller else {
+        return Redirect::to("/sign-in").into_response();
+    };
+    match sql::tracks_of(&pages.db, caller.account, ROWS).await {
+        Ok(rows) => page(&model::Home { frame: frame("Your tracks", csrf), rows }),
+        Err(error) => {
+            tracing::error!(%error, "the home page's list can't be read");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+/// What `/sign-in` is told by whoever refused the last try.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct Tried {
+    failed: Option<String>,
+}
+
+/// `GET /sign-in`, and `GET /sign-in?failed` after a wrong token. The form posts `token` and `csrf` to `/sign-in`.
+pub async fn sign_in(Query(tried): Query<Tried>, csrf: Option<Extension<CsrfToken>>) -> Response {
+    page(&model::SignIn { frame: frame("Sign in", csrf), has_failed: tried.failed.is_some() })
+}
+
+fn frame(title: &'static str, csrf: Option<Extension<CsrfToken>>) -> model::Frame {
+    let csrf = csrf.map(|Extension(CsrfToken(token))| token).unwrap_or_default();
+    model::Frame { title, built: assets::built(), csrf }
+}
+
+fn page(template: &impl Template) -> Response {
+    let html = match template.render() {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(%error, "a page can't be rendered");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // It holds a token and somebody's own list.
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), Html(html)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_policy_of_a_page_knows_no_unsafe() {
+        let answer = sign_in(Query(Tried::default()), None).await;
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe") && !policy.contains('*'),
+            "{policy}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_token_is_told_so() {
+        let body = |answer: Response| async {
+            String::from_utf8(axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec())
+        };
+        let tried = Tried { failed: Some(String::new()) };
+        assert!(body(sign_in(Query(tried), None).await).await.unwrap().contains("role=\"alert\""));
+        assert!(!body(sign_in(Query(Tried::default()), None).await).await.unwrap().contains("role=\"alert\""));
+    }
+}
