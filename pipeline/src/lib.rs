@@ -19,7 +19,10 @@ mod source;
 
 pub mod publish;
 
+pub mod playlist;
 pub mod shelf;
+
+pub mod grant;
 
 pub mod store;
 

@@ -41,7 +41,7 @@ struct Listed {
     kind: String,
     subject: uuid::Uuid,
     state: String,
-    attempts: i32,
+    failures: i32,
     #[serde(with = "time::serde::rfc3339")]
     run_after: OffsetDateTime,
     last_error: Option<String>,
@@ -62,7 +62,7 @@ pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
     }
     for job in jobs {
         let error = job.last_error.unwrap_or_default();
-        println!("{}  {:10} {:8} {}  tries {}  {error}", job.id, job.kind, job.state, job.subject, job.attempts);
+        println!("{}  {:10} {:8} {}  failures {}  {error}", job.id, job.kind, job.state, job.subject, job.failures);
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ async fn list(database: &database::Database, state: Option<State>) -> anyhow::Re
     });
     let jobs = sqlx::query_as!(
         Listed,
-        r#"SELECT id, kind, subject, state AS "state!", attempts, run_after, last_error
+        r#"SELECT id, kind, subject, state AS "state!", failures, run_after, last_error
              FROM (SELECT *, CASE WHEN done_at IS NOT NULL THEN 'done' WHEN dead_at IS NOT NULL THEN 'dead'
                                   WHEN lease_until > now() THEN 'running' ELSE 'waiting' END AS state FROM jobs) j
             WHERE $1::text IS NULL OR state = $1 ORDER BY created_at DESC LIMIT $2"#,

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// Binds, or says who is in the way.
 ///
@@ -17,13 +15,4 @@ pub async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener
         }
         _ => anyhow::anyhow!("can't listen on {address} ({e}): choose another with --{flag}"),
     })
-}
-
-/// Answers until told to stop, then finishes what was begun.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(e) = served {
-        tracing::error!("a listener ended: {e}");
-    }
 }

@@ -7,12 +7,14 @@ mod compose;
 mod health;
 mod listen;
 mod log;
+mod node;
 mod secrets;
 mod stop;
 
 use std::time::Duration;
 
 use anyhow::Context;
+use front::accept::{self, Limits, Stop};
 use tokio_util::task::TaskTracker;
 
 use crate::{config::Loaded, database, postgres};
@@ -66,12 +68,22 @@ async fn run(
     let secrets = secrets::load_or_make(&loaded.config.data)?;
     let tasks = TaskTracker::new();
     let health = health::Health { pool: pool.clone(), private: database.private.as_ref().map(|p| p.state()) };
-    let parts =
-        compose::Parts { config: &loaded.config, pool: &pool, secrets, health, stop: &stop.first, tasks: &tasks };
+    let parts = compose::Parts {
+        config: &loaded.config,
+        pool: &pool,
+        secrets,
+        node: node::load_or_make(&loaded.config.data)?,
+        health,
+        stop: &stop.first,
+        tasks: &tasks,
+    };
     let routers = compose::compose(parts).await?;
 
-    tasks.spawn(listen::serve(sockets.public, routers.public, stop.first.clone()));
-    tasks.spawn(listen::serve(sockets.admin, routers.admin, stop.first.clone()));
+    let limits = Limits { drain: DRAIN_MAX, ..Limits::default() };
+    let ends = Stop { drain: stop.first.clone(), cut: stop.second.clone() };
+    let (public, admin, proxies) = (vec![sockets.public], vec![sockets.admin], routers.proxies);
+    tasks.spawn(accept::serve(public, routers.public, limits.clone(), proxies.clone(), ends.clone()));
+    tasks.spawn(accept::serve(admin, routers.admin, limits, proxies, ends));
     let url = loaded.config.public_url.as_ref().map_or(format!("http://{}", sockets.address), ToString::to_string);
     tracing::info!(url, "ready");
     println!("Millrace is ready: {url}/");

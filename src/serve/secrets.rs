@@ -17,15 +17,17 @@ pub const KEY_BYTES: usize = 32;
 
 /// A secret that never shows itself.
 #[derive(Clone)]
-#[expect(dead_code, reason = "read as soon as playback is composed")]
 pub struct Key(pub [u8; KEY_BYTES]);
 
 /// All keys.
 #[derive(Clone)]
-#[expect(dead_code, reason = "as above")]
 pub struct Secrets {
     /// Signs grants.
     pub grant: Key,
+    /// Proves that a write comes from our own page.
+    pub csrf: Key,
+    /// Signs cursors.
+    pub cursor: Key,
 }
 
 /// Reads the keys, making those that are missing.
@@ -40,7 +42,7 @@ pub fn load_or_make(data: &Path) -> anyhow::Result<Secrets> {
         }
         _ => {}
     }
-    Ok(Secrets { grant: key(&dir, "grant")? })
+    Ok(Secrets { grant: key(&dir, "grant")?, csrf: key(&dir, "csrf")?, cursor: key(&dir, "cursor")? })
 }
 
 fn key(dir: &Path, name: &str) -> anyhow::Result<Key> {

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
 /// The whole header. Names and digests fit many times over; more is somebody's database.
-pub const METADATA_BYTES_MAX: usize = 4096;
+const METADATA_BYTES_MAX: usize = 4096;
 
 /// A name or a title. Longer ones break what people use to look at them (mirlo #1068).
 const TEXT_CHARS_MAX: usize = 1000;
