@@ -1,1 +1,6 @@
 //! One integration binary.
+
+//mod cli;
+//mod machines;
+mod postgres;
+//mod tidy;
