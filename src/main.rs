@@ -5,8 +5,10 @@ mod command;
 mod config;
 mod data;
 mod database;
+mod doctor;
 mod postgres;
 mod serve;
+mod upload;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::{config as settings, database, one_line, serve};
+use crate::{config as settings, database, doctor, one_line, serve, upload};
 
 /// A self-hosted music platform: resumable upload, verified bytes, HLS that plays before the upload has ended.
 #[derive(Parser)]
@@ -38,6 +38,10 @@ struct Global {
 enum Command {
     /// Run the platform until Ctrl-C
     Serve(Serve),
+    /// Send files or folders to a server; run it again to go on after an interruption
+    Upload(upload::Args),
+    /// Find what is wrong here, and say the cure
+    Doctor(doctor::Args),
     /// Bring the database's schema up to this release
     Migrate,
     /// Check or explain the settings
@@ -97,6 +101,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Completions { shell } => man::completions(shell),
         Command::Man => man::page()?,
+        Command::Doctor(args) => return doctor::run(load(), args).await,
+        Command::Upload(args) => return upload::run(&load()?, args).await,
         Command::Serve(_) => serve::serve(&load()?).await?,
         Command::Migrate => migrate(&load()?).await?,
         Command::Config(command) => config::run(&load()?, command)?,

@@ -30,17 +30,24 @@ pub fn of(data: &Path) -> PathBuf {
 /// Makes the folder if it isn't there, and the files that say who may connect.
 pub fn prepare(settings: &Settings, binaries: &Binaries, accounts: &Accounts) -> Result<PathBuf, Error> {
     let folder = of(&settings.data);
+    check(settings, &folder, accounts)?;
+    if !folder.exists() {
+        init(&folder, binaries, accounts)?;
+    }
+    Ok(folder)
+}
+
+/// Whether the server's user gets there, and finds a database or nothing.
+pub fn check(settings: &Settings, folder: &Path, accounts: &Accounts) -> Result<(), Error> {
     if accounts.differ()
         && let Some(parent) = barrier(&accounts.servers, &settings.data)
     {
         return Err(Error::Unreachable { account: accounts.servers.name.clone(), parent });
     }
-    if !folder.exists() {
-        init(&folder, binaries, accounts)?;
-    } else if !folder.join("PG_VERSION").is_file() {
-        return Err(Error::NotADatabase(folder));
+    if folder.exists() && !folder.join("PG_VERSION").is_file() {
+        return Err(Error::NotADatabase(folder.into()));
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Writes who may connect: our user and the server's, as the superuser, told by the kernel (`peer`).

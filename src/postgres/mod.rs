@@ -151,6 +151,26 @@ pub fn start(settings: Settings) -> std::io::Result<Postgres> {
     Ok(Postgres { state, wake, thread, url })
 }
 
+/// How the server would be run.
+pub struct Plan {
+    /// By which programs.
+    pub binaries: Binaries,
+    /// As whom.
+    pub account: String,
+}
+
+/// What [`start`] would do, without doing anything.
+///
+/// # Errors
+/// Why it would fail, with the cure.
+pub fn plan(settings: &Settings) -> Result<Plan, Error> {
+    let folder = folder::of(&settings.data);
+    let binaries = Binaries::find(settings, &folder)?;
+    let accounts = account::choose(&settings.data, &folder)?;
+    folder::check(settings, &folder, &accounts)?;
+    Ok(Plan { binaries, account: accounts.servers.name })
+}
+
 /// The URL of a server that some process runs on this folder now, if one does.
 pub fn running_url(data: &std::path::Path) -> Option<String> {
     let pidfile = pidfile::read(&folder::of(data))?;
