@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
+mod files;
 mod front;
 mod postgres;
+mod support;

@@ -1,0 +1,9 @@
+//! `/files`: tus 1.0, verb by verb, then what a crash or a second client does to it.
+
+mod append;
+mod crash;
+mod create;
+mod full;
+mod offset;
+mod resume;
+mod terminate;
