@@ -22,6 +22,7 @@ CREATE TABLE tracks (
     lossless        boolean,
     samples         bigint,                 -- of the ladder's timeline, at `rate`
     rate            int,
+    priming         int,                    -- of the AAC rungs, in samples: what a gapless player must know
     loudness        jsonb,
     peaks_key       text,
     run             int,                    -- the run that players are given

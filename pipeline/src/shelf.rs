@@ -6,8 +6,12 @@ use schema::{Id, machine::State as _, track, track::Track};
 
 use crate::{
     engine::{Engine, from_db},
+    media::{Grid, ladder::RungSpec, peaks},
     store::StoreError,
 };
+
+/// 24 hours at 48 kHz, two bytes for 512 samples, twice over.
+const PEAKS_BYTES_MAX: usize = 32 << 20;
 
 /// A track, as far as playing goes.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,8 @@ pub struct Playable {
     pub rate: Option<u32>,
     /// Of the ladder, once it is whole.
     pub samples: Option<u64>,
+    /// Of its AAC rungs.
+    pub priming: u32,
 }
 
 /// One rung of a run.
@@ -31,8 +37,8 @@ pub struct Playable {
 pub struct ShelfRung {
     /// Its number.
     pub rung: i32,
-    /// As in the ladder.
-    pub name: String,
+    /// What it is.
+    pub spec: RungSpec,
     /// RFC 6381.
     pub codecs: String,
     /// A bound, known before the first segment.
@@ -46,14 +52,12 @@ pub struct ShelfRung {
 /// The segments of one rung, from 0, without a gap.
 #[derive(Clone, Debug)]
 pub struct ShelfList {
-    /// `EXT-X-TARGETDURATION`.
-    pub target_s: u32,
-    /// Samples per second.
-    pub rate: u32,
+    /// Where it is cut.
+    pub grid: Grid,
     /// Nothing more will come.
     pub ended: bool,
-    /// First sample and samples of each segment.
-    pub segments: Vec<(u64, u64)>,
+    /// Samples of each segment.
+    pub segments: Vec<u64>,
 }
 
 /// One thing to fetch.
@@ -74,7 +78,7 @@ impl Engine {
     /// Only the database's.
     pub async fn playable(&self, track: Id<Track>) -> sqlx::Result<Option<Playable>> {
         let row = sqlx::query!(
-            "SELECT state, stored_at IS NOT NULL AS \"verified!\", generation, run, rate, samples FROM tracks WHERE id = $1",
+            "SELECT state, stored_at IS NOT NULL AS \"verified!\", generation, run, rate, samples, priming FROM tracks WHERE id = $1",
             track.uuid()
         )
         .fetch_optional(&self.db)
@@ -87,6 +91,7 @@ impl Engine {
                 run: r.run,
                 rate: r.rate.map(i32::cast_unsigned),
                 samples: r.samples.map(from_db),
+                priming: r.priming.unwrap_or(0).cast_unsigned(),
             })
         }))
     }
@@ -112,13 +117,15 @@ impl Engine {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|r| ShelfRung {
-                rung: r.rung,
-                name: r.name,
-                codecs: r.codecs,
-                bound_bps: from_db(r.bandwidth),
-                peak_bps: from_db(r.peak),
-                average_bps: from_db(r.average),
+            .filter_map(|r| {
+                Some(ShelfRung {
+                    rung: r.rung,
+                    spec: r.name.parse().ok()?,
+                    codecs: r.codecs,
+                    bound_bps: from_db(r.bandwidth),
+                    peak_bps: from_db(r.peak),
+                    average_bps: from_db(r.average),
+                })
             })
             .collect())
     }
@@ -129,7 +136,7 @@ impl Engine {
     /// Only the database's.
     pub async fn shelf_list(&self, track: Id<Track>, run: i32, rung: i32) -> sqlx::Result<Option<ShelfList>> {
         let head = sqlx::query!(
-            "SELECT rate, target_s, finished_at IS NOT NULL AS \"ended!\" FROM runs JOIN rungs USING (track_id, run)
+            "SELECT rate, target_s, first_samples, grid_samples, finished_at IS NOT NULL AS \"ended!\" FROM runs JOIN rungs USING (track_id, run)
               WHERE track_id = $1 AND run = $2 AND rung = $3",
             track.uuid(),
             run,
@@ -139,7 +146,7 @@ impl Engine {
         .await?;
         let Some(head) = head else { return Ok(None) };
         let rows = sqlx::query!(
-            "SELECT n, first_sample, samples FROM segments WHERE track_id = $1 AND run = $2 AND rung = $3 ORDER BY n",
+            "SELECT n, samples FROM segments WHERE track_id = $1 AND run = $2 AND rung = $3 ORDER BY n",
             track.uuid(),
             run,
             rung
@@ -148,10 +155,14 @@ impl Engine {
         .await?;
         let whole = rows.iter().zip(0..).take_while(|(r, n)| r.n == *n).count();
         Ok(Some(ShelfList {
-            target_s: head.target_s.cast_unsigned(),
-            rate: head.rate.cast_unsigned(),
+            grid: Grid {
+                rate: head.rate.cast_unsigned(),
+                first_samples: from_db(head.first_samples),
+                grid_samples: from_db(head.grid_samples),
+                target_s: head.target_s.cast_unsigned(),
+            },
             ended: head.ended,
-            segments: rows[..whole].iter().map(|r| (from_db(r.first_sample), from_db(r.samples))).collect(),
+            segments: rows[..whole].iter().map(|r| from_db(r.samples)).collect(),
         }))
     }
 
@@ -188,20 +199,20 @@ impl Engine {
         Ok(row.map(|r| Item { key: r.key, len: from_db(r.len), sha: r.sha }))
     }
 
-    /// The waveform of a track that is ready: audiowaveform's `.dat`.
+    /// The waveform as audiowaveform's `.dat`: whole when the track is ready, as far as it is drawn while it is encoded here.
     ///
     /// # Errors
     /// The database's or the store's.
     pub async fn peaks(&self, track: Id<Track>) -> Result<Option<bytes::Bytes>, StoreError> {
-        let key = sqlx::query_scalar!("SELECT peaks_key FROM tracks WHERE id = $1", track.uuid())
+        let row = sqlx::query!("SELECT peaks_key, rate FROM tracks WHERE id = $1", track.uuid())
             .fetch_optional(&self.db)
             .await
-            .map_err(|e| StoreError::Away(std::io::Error::other(e)))?
-            .flatten();
-        match key {
-            // 24 hours at 512 samples a pixel, twice over.
-            Some(key) => self.store.read(&key, 0, 64 << 20).await.map(Some),
-            None => Ok(None),
+            .map_err(|e| StoreError::Away(std::io::Error::other(e)))?;
+        let Some(row) = row else { return Ok(None) };
+        if let Some(key) = row.peaks_key {
+            return self.store.read(&key, 0, PEAKS_BYTES_MAX).await.map(Some);
         }
+        let drawn = self.window(track).map(|w| w.peaks()).unwrap_or_default();
+        Ok(row.rate.filter(|_| !drawn.is_empty()).map(|rate| peaks::dat(rate.cast_unsigned(), &drawn)))
     }
 }

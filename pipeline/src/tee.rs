@@ -49,6 +49,8 @@ struct Inner {
     tainted: bool,
     length: Option<u64>,
     followed: bool,
+    /// The waveform so far, as the encode that follows draws it.
+    peaks: Vec<u8>,
 }
 
 /// What a reader finds at an offset.
@@ -79,6 +81,7 @@ impl Window {
             tainted: false,
             length,
             followed: false,
+            peaks: Vec::new(),
         };
         Self { inner: Mutex::new(inner), changed: Notify::new(), budget }
     }
@@ -189,6 +192,19 @@ impl Window {
         let mut inner = self.lock();
         inner.tainted = false;
         inner.fed = 0;
+    }
+
+    /// More of the waveform: pairs of minimum and maximum, from pair `first` on. A new encode starts at 0 again.
+    pub fn add_peaks(&self, first: u64, pairs: &[u8]) {
+        let mut inner = self.lock();
+        let keep = usize::try_from(first * 2).unwrap_or(usize::MAX).min(inner.peaks.len());
+        inner.peaks.truncate(keep);
+        inner.peaks.extend_from_slice(pairs);
+    }
+
+    /// The waveform so far.
+    pub fn peaks(&self) -> Vec<u8> {
+        self.lock().peaks.clone()
     }
 
     /// How much is durable.

@@ -34,7 +34,10 @@ async fn in_many_pieces_it_is_the_same_file() {
     let objects = app.files("objects/tracks");
     assert_eq!(objects.len(), 1);
     assert_eq!(tus::sha256(&std::fs::read(&objects[0]).unwrap()), tus::sha256(&bytes));
-    assert_eq!(app.ask("SELECT count(*) FROM upload_parts").await + app.ask("SELECT count(*) FROM upload_tails").await, 0);
+    assert_eq!(
+        app.ask("SELECT count(*) FROM upload_parts").await + app.ask("SELECT count(*) FROM upload_tails").await,
+        0
+    );
     app.until_clean().await;
 }
 
@@ -114,8 +117,10 @@ async fn a_wrong_promise_is_never_published() {
 async fn the_method_may_come_in_a_header() {
     let app = App::start().await;
     let upload = tus::create(&app, "x.bin", b"hello").await;
-    let post = |method: &'static str| request(&app, Method::POST, &upload.path).header("X-HTTP-Method-Override", method);
-    let answer = post("PATCH").header("Content-Type", OCTETS).header("Upload-Offset", "0").body("hello").send().await.unwrap();
+    let post =
+        |method: &'static str| request(&app, Method::POST, &upload.path).header("X-HTTP-Method-Override", method);
+    let answer =
+        post("PATCH").header("Content-Type", OCTETS).header("Upload-Offset", "0").body("hello").send().await.unwrap();
     assert_eq!(answer.status(), 204);
     assert_eq!(post("HEAD").send().await.unwrap().status(), 200);
     assert_eq!(post("DELETE").send().await.unwrap().status(), 204);

@@ -43,7 +43,11 @@ async fn bad_creations_get_a_reason_and_leave_no_row() {
         (post().header("Upload-Length", "5").header("Upload-Concat", "partial"), 400, "not_offered"),
         (post().header("Upload-Length", "5").header("Upload-Metadata", "filename ???"), 400, "bad_metadata"),
         (post().header("Upload-Length", "5").header("Upload-Metadata", "a YQ==,a YQ=="), 400, "bad_metadata"),
-        (post().header("Upload-Length", "5").header("Upload-Metadata", "k ".to_owned() + &"A".repeat(5000)), 400, "bad_metadata"),
+        (
+            post().header("Upload-Length", "5").header("Upload-Metadata", "k ".to_owned() + &"A".repeat(5000)),
+            400,
+            "bad_metadata",
+        ),
         (post().header("Upload-Length", "5").header("Tus-Resumable", "0.2.0"), 412, "unsupported_version"),
     ];
     for (n, (case, status, code)) in cases.into_iter().enumerate() {

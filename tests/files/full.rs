@@ -2,11 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{
-    app::App,
-    sound::noise,
-    tus,
-};
+use crate::support::{app::App, sound::noise, tus};
 
 /// A file system of its own, taken away when dropped.
 struct Small(std::path::PathBuf);

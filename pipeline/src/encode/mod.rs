@@ -234,15 +234,15 @@ impl Engine {
                 job::retry(&mut tx, job, wait, why).await?
             }
             Ended::Failed(f) if f.retryable && job.failures + 1 < ENCODE_ATTEMPTS => {
-                tracing::warn!(track.id = %track, code = %f.code, text = %f.text, "worker failed; trying again");
+                tracing::warn!(track.id = %track, code = f.code.as_str(), text = %f.text, "worker failed; trying again");
                 let wait = RETRY_BASE * 2u32.pow(u32::try_from(job.failures).unwrap_or(0).min(8));
-                job::retry(&mut tx, job, wait, &format!("{}: {}", f.code, f.text)).await?
+                job::retry(&mut tx, job, wait, &f.to_string()).await?
             }
             Ended::Failed(f) => {
-                tracing::warn!(track.id = %track, code = %f.code, text = %f.text, "track failed");
-                metrics::counter!("millrace_tracks_failed_total", "reason" => f.code.to_string()).increment(1);
-                self.fail_track(&mut tx, track, &f.code, &f.text).await?;
-                job::bury(&mut tx, job, &format!("{}: {}", f.code, f.text)).await?
+                tracing::warn!(track.id = %track, code = f.code.as_str(), text = %f.text, "track failed");
+                metrics::counter!("millrace_tracks_failed_total", "reason" => f.code.as_str()).increment(1);
+                self.fail_track(&mut tx, track, f.code.as_str(), &f.text).await?;
+                job::bury(&mut tx, job, &f.to_string()).await?
             }
         };
         if mine { tx.commit().await } else { tx.rollback().await }

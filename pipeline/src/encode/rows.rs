@@ -7,11 +7,10 @@ use schema::{
     track::{self, Track},
 };
 use sqlx::PgPool;
-use time::OffsetDateTime;
 
 use crate::{
     engine::{db_int, from_db},
-    media::{Grid, Opened, PlannedRung},
+    media::{Grid, PlannedRung, Source as Opened},
 };
 
 /// Why a row wasn't written.
@@ -59,8 +58,8 @@ pub(super) async fn open_run(
         track.uuid(),
         opened.codec,
         opened.rate.cast_signed(),
-        opened.channels.cast_signed(),
-        opened.bits.cast_signed(),
+        i32::from(opened.channels),
+        i32::from(opened.bits),
         opened.lossless,
         opened.grid.rate.cast_signed()
     )
@@ -249,6 +248,7 @@ pub(super) async fn finish_run(
 #[derive(Clone, Debug, Default)]
 pub(super) struct Learnt {
     pub(super) samples: u64,
+    pub(super) priming: u32,
     pub(super) loudness: Option<serde_json::Value>,
     pub(super) peaks_key: Option<String>,
 }
@@ -273,10 +273,11 @@ pub(super) async fn finish_track(
         }
     }
     sqlx::query!(
-        "UPDATE tracks SET loudness = $2, peaks_key = $3, updated_at = now() WHERE id = $1",
+        "UPDATE tracks SET loudness = $2, peaks_key = $3, priming = $4, updated_at = now() WHERE id = $1",
         track.uuid(),
         learnt.loudness,
-        learnt.peaks_key
+        learnt.peaks_key,
+        learnt.priming.cast_signed()
     )
     .execute(&mut *tx)
     .await?;
@@ -296,8 +297,7 @@ pub(super) async fn finish_track(
         return Err(RowError::Lost);
     }
     tx.commit().await?;
-    let age = OffsetDateTime::now_utc();
-    tracing::info!(track.id = %track, samples = learnt.samples, at = %age, "track ready");
+    tracing::info!(track.id = %track, samples = learnt.samples, "track ready");
     metrics::counter!("millrace_tracks_ready_total").increment(1);
     Ok(())
 }

@@ -14,10 +14,10 @@ use tokio::{select, sync::OwnedSemaphorePermit, task::JoinHandle};
 
 use super::rows::{self, Learnt, RowError, SegmentRow, Stored};
 use crate::{
-    engine::Engine,
+    engine::{Encoding, Engine},
     limits::SEGMENTS_IN_FLIGHT,
     media::{
-        Access, Event, Failure, Opened, Order, PlannedRung, Worker,
+        Code, Event, Failure, Order, PlannedRung, Source as Opened, Worker,
         sniff::{Sniffed, sniff},
     },
     source::{Source, SourceError},
@@ -152,15 +152,11 @@ impl<'a> Run<'a> {
     }
 
     async fn work(&mut self) -> Result<(), Ended> {
-        let access = self.sniffed().await?;
-        let size = (self.source.window.phase() == Phase::Stored).then(|| self.source.window.committed());
-        let order = Order {
-            ladder: self.engine.encoding.ladder.clone(),
-            segment_seconds: self.engine.encoding.segment_seconds,
-            access,
-            size,
-            limits: crate::media::WorkerLimits::default(),
-            exe: self.engine.encoding.exe.clone(),
+        self.sniffed().await?;
+        let Encoding { ladder, segment_seconds, exe } = self.engine.encoding.clone();
+        let order = match self.source.window.phase() {
+            Phase::Stored => Order::ranges(ladder, segment_seconds, exe, self.source.window.committed()),
+            _ => Order::stream(ladder, segment_seconds, exe),
         };
         let mut worker = Worker::spawn(order).await.map_err(|e| Ended::Trouble(e.to_string()))?;
         let mut need: Option<(u64, u32)> = None;
@@ -185,8 +181,9 @@ impl<'a> Run<'a> {
             };
             match event {
                 Event::Need { offset, len } => need = Some((offset, len)),
-                Event::Done { samples, .. } => {
+                Event::Done { samples, priming, .. } => {
                     self.learnt.samples = samples;
+                    self.learnt.priming = priming.into_iter().max().unwrap_or(0);
                     break;
                 }
                 Event::Failed(failure) => return Err(self.judged(failure)),
@@ -201,17 +198,20 @@ impl<'a> Run<'a> {
     }
 
     /// What the file is, by its first bytes; `Waiting` when it must be whole first.
-    async fn sniffed(&self) -> Result<Access, Ended> {
+    async fn sniffed(&self) -> Result<(), Ended> {
         let mut head = Vec::new();
         loop {
             let more = self.source.read(head.len() as u64, HEAD_BYTES).await?;
             head.extend_from_slice(&more);
+            let is_stored = self.source.window.phase() == Phase::Stored;
             match sniff(&head) {
                 Sniffed::NeedMore if !more.is_empty() && head.len() < 4 * HEAD_BYTES => {}
-                Sniffed::Progressive(_) => return Ok(Access::Stream),
-                Sniffed::IndexLast(_) if self.source.window.phase() == Phase::Stored => return Ok(Access::Ranges),
+                Sniffed::Progressive(_) => return Ok(()),
+                Sniffed::IndexLast(_) if is_stored => return Ok(()),
                 Sniffed::IndexLast(_) => return Err(Ended::Waiting),
-                Sniffed::NeedMore if head.is_empty() => return Err(Ended::Failed(empty())),
+                Sniffed::NeedMore if head.is_empty() => {
+                    return Err(Ended::Failed(Failure::new(Code::EmptyMedia, "the file is empty")));
+                }
                 Sniffed::NeedMore => return Err(Ended::Failed(unsupported("no known audio format"))),
                 Sniffed::Unsupported { found } => return Err(Ended::Failed(unsupported(&found))),
             }
@@ -236,10 +236,11 @@ impl<'a> Run<'a> {
                 let key = format!("{}/{rung}/{n}.m4s", rows::run_key(self.track, *run));
                 self.put(Made::Segment(SegmentRow { rung, n, first_sample, samples }), key, bytes).await?;
             }
-            Event::Loudness { integrated, range, true_peak } => {
-                self.learnt.loudness = Some(serde_json::json!({
-                    "integrated": integrated, "range": range, "true_peak": true_peak }));
+            Event::Loudness(loudness) => {
+                let told = serde_json::to_value(loudness).map_err(|e| Ended::Trouble(e.to_string()))?;
+                self.learnt.loudness = Some(told);
             }
+            Event::PeaksPart { first, pairs } => self.source.window.add_peaks(first, &pairs),
             Event::Peaks { dat } => {
                 let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
                 let key = format!("{}/peaks.dat", rows::run_key(self.track, *run));
@@ -299,10 +300,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A failure over bytes that may still change, or that ended early because the upload did, isn't the file's.
+    /// What a worker's failure means here: over bytes of an upload that is gone it isn't the file's, and an index at the end
+    /// is there as soon as the file is whole.
     fn judged(&self, failure: Failure) -> Ended {
-        match self.source.window.phase() {
-            Phase::Gone => Ended::Gone,
+        match (failure.code, self.source.window.phase()) {
+            (_, Phase::Gone) => Ended::Gone,
+            (Code::IndexAtEnd, _) => Ended::Waiting,
             _ => Ended::Failed(failure),
         }
     }
@@ -342,23 +345,11 @@ async fn fetch(
 }
 
 fn out_of_order() -> Ended {
-    Ended::Failed(Failure {
-        code: "worker_protocol".into(),
-        text: "the worker spoke out of turn".into(),
-        retryable: true,
-    })
-}
-
-fn empty() -> Failure {
-    Failure { code: "empty_media".into(), text: "the file is empty".into(), retryable: false }
+    Ended::Failed(Failure::new(Code::WorkerProtocol, "the worker spoke out of turn"))
 }
 
 fn unsupported(found: &str) -> Failure {
-    Failure {
-        code: "unsupported_media".into(),
-        text: format!(
-            "this is {found}, which can't be played; send WAV, AIFF, FLAC, ALAC, MP3, AAC, Ogg Vorbis or Opus"
-        ),
-        retryable: false,
-    }
+    let text =
+        format!("this is {found}, which can't be played; send WAV, AIFF, FLAC, ALAC, MP3, AAC, Ogg Vorbis or Opus");
+    Failure::new(Code::UnsupportedMedia, text)
 }

@@ -1,84 +1,186 @@
-//! From source bytes to segments.
-#![allow(missing_docs)]
-pub mod ladder;
-pub mod sniff;
-pub mod worker;
+//! From source bytes to segments: the daemon's side of the media worker, and the worker itself.
+//!
+//! A track is decoded once, in a child process that can reach nothing but one socket. It asks for source bytes
+//! (`Need`), and answers with inits, segments, loudness and peaks. What it says is judged as hostile ([`guard`]).
+//! Promise: every end is either `Done` or `Failed` with a stable code, and the child is reaped either way.
+//! Absent:  storing. Who receives the events puts them where players find them. libav is called in [`worker`] only.
+
+use std::path::PathBuf;
+
 use bytes::Bytes;
-#[derive(Clone, Debug)]
-pub struct Grid {
-    pub rate: u32,
-    pub first_samples: u64,
-    pub grid_samples: u64,
-    pub target_s: u32,
-}
-#[derive(Clone, Debug)]
-pub struct PlannedRung {
-    pub rung: u8,
-    pub name: String,
-    pub codecs: String,
-    pub bandwidth: u64,
-}
-#[derive(Clone, Debug)]
-pub struct Opened {
-    pub container: String,
-    pub codec: String,
-    pub rate: u32,
-    pub channels: u32,
-    pub bits: u32,
-    pub lossless: bool,
-    pub plan: Vec<PlannedRung>,
-    pub grid: Grid,
-}
-#[derive(Clone, Debug)]
-pub struct Failure {
-    pub code: String,
-    pub text: String,
-    pub retryable: bool,
-}
-#[derive(Clone, Debug)]
-pub enum Event {
-    Opened(Opened),
-    Need { offset: u64, len: u32 },
-    Init { rung: u8, bytes: Bytes },
-    Segment { rung: u8, n: u32, first_sample: u64, samples: u64, bytes: Bytes },
-    Progress { input_offset: u64, samples: u64 },
-    Loudness { integrated: Option<f64>, range: Option<f64>, true_peak: Option<f64> },
-    Peaks { dat: Bytes },
-    Done { samples: u64, rate: u32, priming: u32 },
-    Failed(Failure),
-}
-#[derive(Clone, Copy, Debug)]
+use serde::{Deserialize, Serialize};
+
+pub use failure::{Code, Failure};
+pub use handle::{Gone, SpawnError, Worker};
+pub use ladder::{Grid, Ladder, PlannedRung};
+pub use limits::WorkerLimits;
+pub use wire::Hello;
+
+mod child;
+mod failure;
+pub mod fmp4;
+mod guard;
+mod handle;
+pub mod ladder;
+pub mod limits;
+pub mod mpeg;
+pub mod offline;
+pub mod peaks;
+pub mod sniff;
+mod wire;
+pub mod worker;
+
+/// How the worker may ask for bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
+    /// Strictly in order from 0: what an upload in progress can give.
     Stream,
+    /// Any offset below the size: what a finished object can give. Needed by files whose index is at the end.
     Ranges,
 }
-#[derive(Clone, Debug)]
+
+/// What to make, and within which bounds.
+#[derive(Debug, Clone)]
 pub struct Order {
-    pub ladder: ladder::Ladder,
+    /// The rungs wanted; the source may get fewer.
+    pub ladder: Ladder,
+    /// Target duration of a segment.
     pub segment_seconds: u32,
+    /// Whether the worker may seek.
     pub access: Access,
+    /// Length of the source; must be known with [`Access::Ranges`].
     pub size: Option<u64>,
+    /// What the worker may use up.
     pub limits: WorkerLimits,
-    pub exe: std::path::PathBuf,
+    /// The binary that holds the worker, normally the running one.
+    pub exe: PathBuf,
+    /// Makes the worker misbehave.
+    #[cfg(debug_assertions)]
+    pub fault: Option<worker::fault::Fault>,
 }
-#[derive(Clone, Debug, Default)]
-pub struct WorkerLimits;
-#[derive(Debug)]
-pub struct Worker;
-#[derive(Debug, thiserror::Error)]
-#[error("spawn")]
-pub struct SpawnError;
-#[derive(Debug, thiserror::Error)]
-#[error("gone")]
-pub struct Gone;
-impl Worker {
-    pub async fn spawn(_: Order) -> Result<Self, SpawnError> {
-        Err(SpawnError)
+
+impl Order {
+    /// An order for a source read front to back, with the default limits.
+    pub fn stream(ladder: Ladder, segment_seconds: u32, exe: PathBuf) -> Self {
+        Self {
+            ladder,
+            segment_seconds,
+            access: Access::Stream,
+            size: None,
+            limits: WorkerLimits::default(),
+            exe,
+            #[cfg(debug_assertions)]
+            fault: None,
+        }
     }
-    pub async fn next(&mut self) -> Event {
-        std::future::pending().await
+
+    /// The same for a source of known size that can be read anywhere.
+    pub fn ranges(ladder: Ladder, segment_seconds: u32, exe: PathBuf, size: u64) -> Self {
+        Self { access: Access::Ranges, size: Some(size), ..Self::stream(ladder, segment_seconds, exe) }
     }
-    pub async fn give(&mut self, _: u64, _: Bytes) -> Result<(), Gone> {
-        Ok(())
-    }
+}
+
+/// What the container and codec turned out to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// `wav`, `flac`, `mp3`, …
+    pub container: String,
+    /// libavcodec's name of the codec: `pcm_s16le`, `flac`, `mp3`, …
+    pub codec: String,
+    /// Samples per second of the source.
+    pub rate: u32,
+    /// Channels of the source.
+    pub channels: u16,
+    /// Significant bits per sample; 0 for lossy codecs.
+    pub bits: u16,
+    /// Whether decoding gives back what was encoded.
+    pub lossless: bool,
+    /// Whether rate or channels differ from the ladder's, so that no rung holds the source's own samples.
+    pub converted: bool,
+    /// The rungs that will be made, by their number.
+    pub plan: Vec<PlannedRung>,
+    /// Where they are cut.
+    pub grid: Grid,
+}
+
+/// EBU R 128 measures of the ladder's stereo signal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Loudness {
+    /// Integrated loudness in LUFS; none for silence or less than 400 ms.
+    pub integrated: Option<f64>,
+    /// Loudness range in LU.
+    pub range: Option<f64>,
+    /// True peak in dBTP; none for silence.
+    pub true_peak: Option<f64>,
+}
+
+/// One metadata field: lower-case key, cleaned value.
+pub type Tag = (String, String);
+
+/// What the worker says next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The source is known and the rungs are planned. Comes once, before any init.
+    Opened(Source),
+    /// Bytes are wanted: answer with [`Worker::give`]. The worker waits without limit.
+    Need {
+        /// First byte wanted.
+        offset: u64,
+        /// How many are of use at once.
+        len: u32,
+    },
+    /// A rung's initialisation section.
+    Init {
+        /// Index into the plan.
+        rung: u8,
+        /// `ftyp moov`.
+        bytes: Bytes,
+    },
+    /// A rung's next segment.
+    Segment {
+        /// Index into the plan.
+        rung: u8,
+        /// From 0, without gaps.
+        n: u32,
+        /// Its first sample on the presentation timeline.
+        first_sample: u64,
+        /// How many samples it shows, priming left out.
+        samples: u64,
+        /// `moof mdat`.
+        bytes: Bytes,
+    },
+    /// How far decoding is.
+    Progress {
+        /// Source bytes read.
+        input_offset: u64,
+        /// Ladder samples decoded.
+        samples: u64,
+    },
+    /// The container's metadata.
+    Tags(Vec<Tag>),
+    /// Comes once, shortly before `Done`.
+    Loudness(Loudness),
+    /// More of the waveform while it is decoded.
+    PeaksPart {
+        /// Index of the first pair.
+        first: u64,
+        /// Pairs of minimum and maximum, one signed byte each.
+        pairs: Bytes,
+    },
+    /// The whole waveform as audiowaveform's version 2 data file.
+    Peaks {
+        /// 8 bit, one channel.
+        dat: Bytes,
+    },
+    /// Everything was made.
+    Done {
+        /// Exact length at the ladder's rate.
+        samples: u64,
+        /// The ladder's rate.
+        rate: u32,
+        /// Encoder delay per rung, in samples.
+        priming: Vec<u32>,
+    },
+    /// Nothing more will come.
+    Failed(Failure),
 }

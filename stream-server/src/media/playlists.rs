@@ -7,7 +7,7 @@ use axum::{
 };
 use front::Problem;
 use pipeline::{
-    playlist::{self, Exact, Kind, Variant},
+    playlist::{self, Gapless, Kind, PLAYLIST_TYPE, Variant},
     shelf::{Playable, ShelfList},
 };
 use schema::{Id, track::Track};
@@ -23,11 +23,6 @@ const GROWING: &str = "no-cache";
 /// A finished one stays as it is; the run may be replaced when the track is encoded again.
 const WHOLE: &str = "private, max-age=300";
 
-/// The rung that a player begins with: good enough to like, small enough to start at once.
-const FIRST_CHOICE: &str = "aac:160k";
-
-const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
-
 pub(super) async fn multivariant(
     media: &Media,
     track: Id<Track>,
@@ -40,21 +35,24 @@ pub(super) async fn multivariant(
     if rungs.is_empty() {
         return Err(Problem::not_found());
     }
-    let name = if live { "live" } else { "vod" };
+    let (kind, name) = match live {
+        true => (Kind::Event { ended: false }, "live"),
+        false => (Kind::Vod, "vod"),
+    };
     let variants: Vec<Variant> = rungs
         .into_iter()
         .map(|r| Variant {
             uri: format!("{run}/{}/{name}.m3u8", r.rung),
-            lossless: r.codecs == "fLaC",
-            first_choice: r.name == FIRST_CHOICE,
+            spec: r.spec,
             codecs: r.codecs,
             // While it grows only a bound is true; afterwards it is measured (Apple's authoring rules, 1.26 and 1.27).
             bandwidth: if live { r.bound_bps.max(r.peak_bps) } else { r.peak_bps },
             average: r.average_bps,
         })
         .collect();
-    let exact = playable.samples.zip(playable.rate).filter(|_| !live).map(|(samples, rate)| Exact { samples, rate });
-    served(playlist::multivariant(&variants, exact), if live { GROWING } else { WHOLE }, headers)
+    let exact = playable.samples.zip(playable.rate).filter(|_| !live);
+    let gapless = exact.map(|(samples, rate)| Gapless { samples, rate, priming: playable.priming });
+    served(playlist::multivariant(kind, &variants, gapless.as_ref()), if live { GROWING } else { WHOLE }, headers)
 }
 
 pub(super) async fn event(
@@ -65,7 +63,7 @@ pub(super) async fn event(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let list = list(media, track, run, rung).await?;
-    let text = playlist::media_playlist(Kind::Event { ended: list.ended }, list.target_s, list.rate, &list.segments);
+    let text = playlist::media_playlist(Kind::Event { ended: list.ended }, &list.grid, list.segments);
     served(text, GROWING, headers)
 }
 
@@ -80,7 +78,7 @@ pub(super) async fn vod(
     if !list.ended {
         return Err(Problem::not_found());
     }
-    served(playlist::media_playlist(Kind::Vod, list.target_s, list.rate, &list.segments), WHOLE, headers)
+    served(playlist::media_playlist(Kind::Vod, &list.grid, list.segments), WHOLE, headers)
 }
 
 async fn list(media: &Media, track: Id<Track>, run: i32, rung: i32) -> Result<ShelfList, Problem> {
@@ -92,7 +90,7 @@ fn served(text: String, cache: &'static str, headers: &HeaderMap) -> Result<Resp
     let base = Response::builder()
         .header(header::CACHE_CONTROL, cache)
         .header(header::ETAG, &etag)
-        .header(header::CONTENT_TYPE, MEDIA_TYPE);
+        .header(header::CONTENT_TYPE, PLAYLIST_TYPE);
     let tags = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     if tags.is_some_and(|tags| matches(tags, &etag)) {
         return built(base.status(StatusCode::NOT_MODIFIED).body(Body::empty()));

@@ -1,0 +1,61 @@
+//! Loudness and waveform, from the same blocks that the encoders get.
+
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+
+use ebur128::{EbuR128, Mode};
+
+use super::link::{self, Outlet};
+use super::{Feed, Trouble};
+use crate::media::Loudness;
+use crate::media::failure::Code;
+use crate::media::peaks::{Folder, SAMPLES_PER_PAIR};
+use crate::media::wire::Kind;
+
+/// Below this a true peak is silence.
+const SILENCE_DBTP: f64 = -120.0;
+
+/// Measures everything that comes and sends the waveform about once a second of audio.
+pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<(), Trouble> {
+    let mut meter = EbuR128::new(2, rate, Mode::I | Mode::LRA | Mode::TRUE_PEAK).map_err(|e| wrong(&e))?;
+    let mut folder = Folder::default();
+    let mut sent = 0u64;
+    let mut held = vec![];
+    let pairs_at_once = (rate / SAMPLES_PER_PAIR) as usize;
+    while let Ok(feed) = feeds.recv() {
+        let Feed::Pcm(block) = feed else { continue };
+        meter.add_frames_planar_f32(&[&block.left, &block.right]).map_err(|e| wrong(&e))?;
+        block.left.iter().zip(&block.right).for_each(|(l, r)| folder.add(*l, *r));
+        held.extend(folder.take());
+        if held.len() / 2 >= pairs_at_once {
+            sent = send(outlet, sent, &mut held)?;
+        }
+    }
+    folder.finish();
+    held.extend(folder.take());
+    if !held.is_empty() {
+        send(outlet, sent, &mut held)?;
+    }
+    link::send_json(outlet, Kind::Loudness, &measured(&meter))
+}
+
+fn send(outlet: &Mutex<Outlet>, first: u64, held: &mut Vec<u8>) -> Result<u64, Trouble> {
+    let pairs = std::mem::take(held);
+    link::send(outlet, Kind::Peaks, 0, first, &pairs)?;
+    Ok(first + pairs.len() as u64 / 2)
+}
+
+fn measured(meter: &EbuR128) -> Loudness {
+    let finite = |value: f64| value.is_finite().then_some(value);
+    let peak = (0..2).filter_map(|channel| meter.true_peak(channel).ok()).fold(0.0, f64::max);
+    let integrated = meter.loudness_global().ok().and_then(finite);
+    Loudness {
+        integrated,
+        range: integrated.and_then(|_| meter.loudness_range().ok().and_then(finite)),
+        true_peak: finite(20.0 * peak.log10()).filter(|db| *db > SILENCE_DBTP),
+    }
+}
+
+fn wrong(error: &ebur128::Error) -> Trouble {
+    Trouble::Refused(Code::WorkerCrashed, format!("measuring loudness: {error}"))
+}
