@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -52,7 +52,8 @@ pub struct Engine {
     pub(crate) budget: Budget,
     pub(crate) media_budget: Budget,
     pub(crate) holders: Arc<Holders>,
-    pub(crate) windows: Mutex<HashMap<Uuid, Arc<Window>>>,
+    /// Of the uploads that somebody writes or encodes now; each lives as long as one of them holds it.
+    pub(crate) windows: Mutex<HashMap<Uuid, Weak<Window>>>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) work: Notify,
     pub(crate) tasks: TaskTracker,
@@ -367,7 +368,19 @@ impl Engine {
 
     /// The window of a track that somebody follows.
     pub(crate) fn window(&self, track: Id<Track>) -> Option<Arc<Window>> {
-        self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&track.uuid()).cloned()
+        self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&track.uuid())?.upgrade()
+    }
+
+    /// The same, made by `new` when there is none.
+    pub(crate) fn window_or(&self, track: Id<Track>, new: impl FnOnce(Budget) -> Window) -> Arc<Window> {
+        let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(window) = windows.get(&track.uuid()).and_then(Weak::upgrade) {
+            return window;
+        }
+        windows.retain(|_, window| window.strong_count() > 0);
+        let window = Arc::new(new(self.media_budget.clone()));
+        windows.insert(track.uuid(), Arc::downgrade(&window));
+        window
     }
 
     pub(crate) fn settle_window(&self, track: Id<Track>, phase: Phase, committed: u64) {

@@ -305,8 +305,10 @@ impl<'a> Writing<'a> {
                     () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag
                     frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
                     // cancel-safe: no state. A stalled client gives back what others wait for.
-                    () = tokio::time::sleep(EVICT_AFTER), if self.holds_fresh() && self.engine.budget.is_short() => {
+                    () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
+                        drop(share);
                         self.flush().await?;
+                        share = self.reserve().await?;
                     }
                 }
             };

@@ -48,7 +48,7 @@ struct Inner {
     fed: u64,
     tainted: bool,
     length: Option<u64>,
-    followed: bool,
+    followers: u32,
     /// The waveform so far, as the encode that follows draws it.
     peaks: Vec<u8>,
 }
@@ -80,7 +80,7 @@ impl Window {
             fed: 0,
             tainted: false,
             length,
-            followed: false,
+            followers: 0,
             peaks: Vec::new(),
         };
         Self { inner: Mutex::new(inner), changed: Notify::new(), budget }
@@ -94,10 +94,10 @@ impl Window {
     }
 
     /// Somebody reads here, or no longer: without a reader the window keeps nothing.
-    pub fn follow(&self, followed: bool) {
+    pub fn follow(&self, comes: bool) {
         let mut inner = self.lock();
-        inner.followed = followed;
-        if !followed {
+        inner.followers = if comes { inner.followers + 1 } else { inner.followers.saturating_sub(1) };
+        if inner.followers == 0 {
             let next = inner.next;
             inner.clear(next);
         }
@@ -107,7 +107,7 @@ impl Window {
     pub fn offer(&self, offset: u64, bytes: &Bytes) {
         let mut inner = self.lock();
         let len = bytes.len() as u64;
-        let fits = inner.followed && inner.next == offset && inner.held + len <= MEDIA_WINDOW_BYTES;
+        let fits = inner.followers > 0 && inner.next == offset && inner.held + len <= MEDIA_WINDOW_BYTES;
         match fits.then(|| self.budget.try_reserve(bytes.len())).flatten() {
             Some(share) => {
                 inner.frames.push_back((offset, bytes.clone(), share));

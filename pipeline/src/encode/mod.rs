@@ -97,11 +97,7 @@ impl Engine {
 
     /// The window of a track whose upload goes on at `offset`, with an encode that follows it if a worker is free.
     pub(crate) fn follow(self: &Arc<Self>, track: Id<Track>, offset: u64, length: Option<u64>) -> Arc<Window> {
-        let window = {
-            let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let new = || Arc::new(Window::new(self.media_budget.clone(), offset, length, Phase::Receiving));
-            Arc::clone(windows.entry(track.uuid()).or_insert_with(new))
-        };
+        let window = self.window_or(track, |budget| Window::new(budget, offset, length, Phase::Receiving));
         window.begin(offset);
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             // Before the first byte is offered: what comes while the job is claimed must not be missed.
@@ -158,10 +154,7 @@ impl Engine {
     /// The window of a track, as its upload's row has it.
     async fn window_of(&self, track: Id<Track>) -> sqlx::Result<Arc<Window>> {
         let (phase, committed, length) = standing(self, track).await?;
-        let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let new = || Arc::new(Window::new(self.media_budget.clone(), committed, length, phase));
-        let window = Arc::clone(windows.entry(track.uuid()).or_insert_with(new));
-        drop(windows);
+        let window = self.window_or(track, |budget| Window::new(budget, committed, length, phase));
         window.settle(phase, committed);
         Ok(window)
     }
@@ -181,10 +174,6 @@ impl Engine {
             }
         };
         window.follow(false);
-        self.windows
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .retain(|id, w| *id != track.uuid() || w.phase() == Phase::Receiving);
         let said = match ended {
             None if lost.is_cancelled() => Ok(()),
             None => job::give_back(&self.db, &job).await.map(|_| ()),
