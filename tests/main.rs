@@ -1,6 +1,6 @@
 //! One integration binary.
 
 //mod cli;
-//mod machines;
+mod machines;
 mod postgres;
-//mod tidy;
+mod tidy;
