@@ -33,7 +33,11 @@ pub fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
             for warning in &loaded.warnings {
                 eprintln!("millrace: {warning}");
             }
-            if json { print_json(&loaded.config) } else { Ok(println!("The settings are fine.")) }
+            if json {
+                return print_json(&loaded.config);
+            }
+            println!("The settings are fine.");
+            Ok(())
         }
         Command::Explain { key, json } => {
             let settings = explain(loaded, key.as_deref())?;

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::bail;
@@ -35,6 +35,8 @@ use super::{
 const HASH_FIRST_BYTES_MAX: u64 = 64 << 20;
 /// No byte taken and no answer for this long: hang up and ask.
 const STALL_MAX: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const STALL_LOOK: Duration = Duration::from_secs(1);
 /// The first body that is tried where a proxy refuses larger ones; then halves …
 const CHUNK_BYTES_MAX: u64 = 64 << 20;
 /// … down to this.
@@ -302,13 +304,12 @@ async fn body(file: &Passenger<'_>, offset: u64, length: u64, sent: Arc<AtomicU6
 
 /// Ends when no byte was taken for too long.
 async fn stalled(sent: &AtomicU64) {
-    let mut before = u64::MAX;
-    loop {
+    let (mut before, mut since) = (0, Instant::now());
+    while since.elapsed() < STALL_MAX {
+        tokio::time::sleep(STALL_LOOK).await;
         let now = sent.load(Ordering::Relaxed);
-        if now == before {
-            return;
+        if now != before {
+            (before, since) = (now, Instant::now());
         }
-        before = now;
-        tokio::time::sleep(STALL_MAX).await;
     }
 }

@@ -1,0 +1,6 @@
+//! The command line, as people and scripts use it.
+
+mod doctor;
+mod tus;
+mod upload;
+mod usage;
