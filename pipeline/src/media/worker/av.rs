@@ -13,8 +13,9 @@ use crate::media::Tag;
 /// What libavformat reads at once.
 const IO_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Stops libav from writing log lines: its own writer asks the terminal, which the filter forbids.
+/// Stops libav from writing log lines: its own writer asks the terminal, which the filter forbids. Errors get words.
 pub(super) fn silence() {
+    ffmpeg_next::util::error::register_all();
     // SAFETY: a null callback is libav's documented way to log nothing; no other thread is in libav yet.
     unsafe { ffi::av_log_set_callback(None) }
 }

@@ -76,6 +76,8 @@ pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew
             Ok(()) if packet.stream() == track.index => track.packet(&packet, &mut output)?,
             Ok(()) => {}
             Err(Error::Eof) => break,
+            // WavPack's demuxer trips over the tag behind the audio.
+            Err(_) if container == Container::WavPack && track.is_whole() => break,
             Err(e) => return Trouble::refused(Code::CorruptMedia, format!("the {container:?} file is damaged: {e}")),
         }
         packet = Packet::empty();
@@ -161,7 +163,7 @@ impl Track {
         };
         let (index, parameters, time_base) = (stream.index(), stream.parameters(), stream.time_base());
         let (id, kbps) = (parameters.id(), parameters.bit_rate() / 1000);
-        let declared = matches!(container, Container::Flac | Container::Mp4)
+        let declared = matches!(container, Container::Flac | Container::Mp4 | Container::WavPack)
             .then(|| (stream.duration(), time_base))
             .filter(|(duration, _)| *duration > 0);
         let found = DECODERS.iter().filter_map(|name| decoder::find_by_name(name)).find(|d| d.id() == id);
@@ -259,11 +261,16 @@ impl Track {
 
     /// Whether less came out than the file claims, beyond what an edit list or a last frame may hide.
     fn is_short(&self, rate: u32) -> bool {
-        let slack = if self.container == Container::Flac { 0 } else { u64::from(rate) / 10 };
+        let slack = if self.container == Container::Mp4 { u64::from(rate) / 10 } else { 0 };
         self.declared.is_some_and(|(duration, base)| {
             let claimed = duration as f64 * f64::from(base) * f64::from(rate);
             (self.decoded + slack) as f64 + 0.5 < claimed
         })
+    }
+
+    /// Whether all that the file claims came out.
+    fn is_whole(&self) -> bool {
+        self.declared.is_some() && !self.is_short(self.decoder.rate())
     }
 
     /// Samples of the last frame that belong to the audio: MP4 says so by the packet's duration alone.
