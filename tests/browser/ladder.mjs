@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { wav } from './sound.mjs';
 
 export const RUNGS = [
-  { name: '160', args: ['-c:a', 'aac', '-b:a', '160k'], codecs: 'mp4a.40.2', bandwidth: 170000 },
-  { name: '64', args: ['-c:a', 'aac', '-b:a', '64k'], codecs: 'mp4a.40.2', bandwidth: 70000 },
-  { name: '256', args: ['-c:a', 'aac', '-b:a', '256k'], codecs: 'mp4a.40.2', bandwidth: 270000 },
+  { name: '160', args: ['-c:a', 'aac', '-aac_coder', 'fast', '-b:a', '160k'], codecs: 'mp4a.40.2', bandwidth: 170000 },
+  { name: '64', args: ['-c:a', 'aac', '-aac_coder', 'fast', '-b:a', '64k'], codecs: 'mp4a.40.2', bandwidth: 70000 },
+  { name: '256', args: ['-c:a', 'aac', '-aac_coder', 'fast', '-b:a', '256k'], codecs: 'mp4a.40.2', bandwidth: 270000 },
   { name: 'flac', args: ['-c:a', 'flac', '-strict', '-2'], codecs: 'fLaC', bandwidth: 1411200 },
 ];
 

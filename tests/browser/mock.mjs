@@ -1,7 +1,7 @@
 // A stand-in for the server, for work on the page: enough of tus, tracks, events, waveform and HLS.
 // It keeps nothing and checks little; never shipped, never a proof of the server.
 //
-// node mock.mjs [--port 8090] [--seconds 240] [--library 3]
+// node mock.mjs [--port 8090] [--seconds 360] [--library 3]
 
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const TYPES = { svg: 'image/svg+xml', js: 'text/javascript', css: 'text/css', m3u8: 'application/vnd.apple.mpegurl', mp4: 'audio/mp4', m4s: 'audio/mp4' };
 
-export async function mock({ port = 0, seconds = 240, library = 0 } = {}) {
+export async function mock({ port = 0, seconds = 360, library = 0 } = {}) {
   const made = ladder(seconds);
   const state = { tracks: new Map(), uploads: new Map(), made, ends: ends(made.folder), seconds, listeners: new Set() };
   for (let i = 0; i < library; i++) seed(state, i);
@@ -208,6 +208,6 @@ const problem = (res, status, code, detail) => answer(res, status, 'application/
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const option = (name, fallback) => (process.argv.includes(name) ? Number(process.argv[process.argv.indexOf(name) + 1]) : fallback);
-  const running = await mock({ port: option('--port', 8090), seconds: option('--seconds', 240), library: option('--library', 3) });
+  const running = await mock({ port: option('--port', 8090), seconds: option('--seconds', 360), library: option('--library', 3) });
   console.log(`http://127.0.0.1:${running.port}/`);
 }

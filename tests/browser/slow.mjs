@@ -4,6 +4,9 @@
 import net from 'node:net';
 
 const TICK_MS = 20;
+/** Held back per connection before it isn't read any more. */
+const HOLD_BYTES = 256 * 1024;
+const TURN_BYTES = 4096;
 
 /** `{port, setRate(bytesPerSecond), cut(), up(), close()}`; a rate of Infinity lets everything through. */
 export async function slowLine(targetPort, targetHost = '127.0.0.1') {
@@ -12,7 +15,7 @@ export async function slowLine(targetPort, targetHost = '127.0.0.1') {
   const pairs = new Set();
   const server = net.createServer((client) => {
     const target = net.connect(targetPort, targetHost);
-    const pair = { client, target, waiting: [] };
+    const pair = { client, target, waiting: [], held: 0 };
     pairs.add(pair);
     client.on('data', (chunk) => {
       if (rate === Infinity && pair.waiting.length === 0) {
@@ -21,7 +24,8 @@ export async function slowLine(targetPort, targetHost = '127.0.0.1') {
         return;
       }
       pair.waiting.push(chunk);
-      client.pause();
+      pair.held += chunk.length;
+      if (pair.held >= HOLD_BYTES) client.pause();
     });
     target.pipe(client);
     const end = () => {
@@ -38,17 +42,26 @@ export async function slowLine(targetPort, targetHost = '127.0.0.1') {
     const elapsed = Math.min(100, performance.now() - last);
     last = performance.now();
     let budget = rate === Infinity ? Infinity : Math.floor((rate * elapsed) / 1000);
-    for (const pair of pairs) {
-      while (pair.waiting.length > 0 && budget > 0) {
+    // In turn, a little each, as packets of several connections share a line.
+    for (let sent = true; sent && budget > 0; ) {
+      sent = false;
+      for (const pair of pairs) {
         const chunk = pair.waiting.shift();
-        const part = chunk.subarray(0, Math.min(chunk.length, budget));
+        if (chunk === undefined) continue;
+        if (budget <= 0) {
+          pair.waiting.unshift(chunk);
+          continue;
+        }
+        const part = chunk.subarray(0, Math.min(chunk.length, budget, TURN_BYTES));
         budget -= part.length;
+        pair.held -= part.length;
         up += part.length;
+        sent = true;
         pair.target.write(part);
         if (part.length < chunk.length) pair.waiting.unshift(chunk.subarray(part.length));
       }
-      if (pair.waiting.length === 0) pair.client.resume();
     }
+    for (const pair of pairs) if (pair.held < HOLD_BYTES) pair.client.resume();
   }, TICK_MS);
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   return {

@@ -159,7 +159,7 @@ function Digest({ hex, title }: { hex: string; title: string }) {
       <code title={hex} data-digest={hex}>
         {shortDigest(hex)}
       </code>
-      <button type="button" class="quiet" aria-label={`Copy the SHA-256 of ${title}`} onClick={() => void copy()}>
+      <button type="button" class="quiet" aria-label={`${isCopied ? 'Copied' : 'Copy'} the SHA-256 of ${title}`} onClick={() => void copy()}>
         {isCopied ? <CheckIcon /> : <CopyIcon />}
         {isCopied ? 'Copied' : 'Copy'}
       </button>

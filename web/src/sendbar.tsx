@@ -84,7 +84,7 @@ function ChooseAgain({ row, title }: { row: Row; title: string }) {
     <>
       {isOther && <span role="alert">That is another file. Choose “{row.sending?.name}”.</span>}
       <input ref={input} type="file" hidden data-for={row.key} onChange={(e) => void given(e.currentTarget.files)} />
-      <button type="button" class="primary" aria-label={`Choose the file again to go on with ${title}`} onClick={() => input.current?.click()}>
+      <button type="button" class="primary" aria-label={`Choose the file to go on with ${title}`} onClick={() => input.current?.click()}>
         Choose the file to go on
       </button>
     </>
@@ -95,15 +95,16 @@ function ChooseAgain({ row, title }: { row: Row; title: string }) {
 function Cancel({ row, sending, title }: { row: Row; sending: Sending; title: string }) {
   const { sendings } = useShared();
   const [isAsking, setAsking] = useState(false);
+  const question = `Discard ${bytes(sending.durable)}?`;
   return (
     <button
       type="button"
       class={isAsking ? 'danger' : 'quiet'}
-      aria-label={isAsking ? `Discard the upload of ${title}` : `Cancel the upload of ${title}`}
+      aria-label={isAsking ? `${question} The upload of ${title} ends.` : `Cancel the upload of ${title}`}
       onBlur={() => setAsking(false)}
       onClick={() => (isAsking ? void sendings.cancel(row.key) : setAsking(true))}
     >
-      {isAsking ? `Discard ${bytes(sending.durable)}?` : 'Cancel'}
+      {isAsking ? question : 'Cancel'}
     </button>
   );
 }

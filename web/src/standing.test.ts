@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { failure, standing, wholeLength } from './standing';
-import type { Row, Sending, Track } from './track';
+import { isSettled, type Row, type Sending, type Track } from './track';
 
 const sending = (more: Partial<Sending>): Sending => ({ name: 'a.wav', size: 1000, phase: 'sending', sent: 400, durable: 400, speed: null, error: null, ...more });
 const track = (more: Partial<Track>): Track => ({
@@ -37,4 +37,11 @@ it('the whole length is judged by what the bytes have given, and doesn’t flick
   expect(wholeLength(row({}, {}), 60, 100)).toBe(150);
   expect(wholeLength(row({ duration_ms: 90_000 }, null), 40, 0)).toBe(90);
   expect(wholeLength(row({ state: 'ready', duration_ms: 90_000 }, {}), 95, 200)).toBe(90);
+});
+
+it('a failed track is watched until its bytes have come in, so that Retry appears', () => {
+  const failed = (more: Partial<Track>) => isSettled(track({ state: 'failed', ...more }));
+  expect(failed({ upload: { offset: 5, length: 10, state: 'receiving' } })).toBe(false);
+  expect(failed({ upload: { offset: 5, length: 10, state: 'expired' } })).toBe(true);
+  expect(failed({ stored: true })).toBe(true);
 });

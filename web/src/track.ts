@@ -60,5 +60,8 @@ export interface Row {
 export const plays = (t: Track | null): boolean =>
   t !== null && (t.state === 'playable' || t.state === 'ready') && (t.segments_ready > 0 || t.state === 'ready');
 
-/** Nothing about the track will change by itself any more. */
-export const isSettled = (t: Track): boolean => t.state === 'ready' || t.state === 'failed' || t.state === 'taken_down';
+/** Nothing about the track will change by itself any more. A failed one still may, while its bytes come in. */
+export function isSettled(t: Track): boolean {
+  if (t.state !== 'failed') return t.state === 'ready' || t.state === 'taken_down';
+  return t.stored || t.upload === null || !['opened', 'receiving', 'sealing'].includes(t.upload.state);
+}
