@@ -6,6 +6,7 @@ pub mod limits;
 
 pub mod engine;
 mod session;
+mod writing;
 
 pub mod budget;
 mod parts;

@@ -177,7 +177,7 @@ mod tests {
             // U20, tusd #1247
             let map = PartMap::choose(&Limits::default(), Some(length));
             prop_assert!(map.part_no(length - 1) <= 10_000);
-            prop_assert!(map.part_bytes % MIB == 0);
+            prop_assert!(map.part_bytes.is_multiple_of(MIB));
         }
 
         #[test]

@@ -1,0 +1,260 @@
+//! The bytes between the socket and their rows: frames fill a part, whole parts leave for the store, the rest is a tail.
+//!
+//! Promise: parts are committed in order, each after the store has it; nothing is acknowledged from here.
+//! Memory:  every frame's share of the budget travels with its part and is given back when that is durable.
+//! Absent:  leases, ends of uploads, and retries: an error ends the request, and the offset tells where to go on.
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use tokio::{select, task::JoinHandle};
+
+use crate::{
+    budget::Reserved,
+    digest::{self, Sha},
+    engine::Engine,
+    lease::{Ask, Lease},
+    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES},
+    parts::{self, Piece, Standing},
+    session::{AppendError, BodyBroken},
+    store::{Multipart, Part, StoreError, Tail},
+    tee::Window,
+};
+
+/// What this writer is asked, once it is asked anything.
+async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>) -> Ask {
+    ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a)
+}
+
+/// A part on its way to the store, with what must be committed when it is there.
+struct InFlight {
+    part: Part,
+    sha_state: Option<Vec<u8>>,
+    put: JoinHandle<Result<String, StoreError>>,
+}
+
+/// The state of one append between its frames.
+pub(crate) struct Writing<'a> {
+    engine: &'a Engine,
+    lease: &'a Lease,
+    to: Multipart,
+    map: PartMap,
+    pub(crate) length: Option<u64>,
+    pub(crate) committed: u64,
+    /// The offset of the next byte to come.
+    at: u64,
+    sha: Option<Sha>,
+    /// Durable tails of the part that is filling, with the CRC over them.
+    tails: Vec<Tail>,
+    tails_crc: u64,
+    /// Where `frames` starts.
+    fresh_from: u64,
+    frames: Vec<Bytes>,
+    small: BytesMut,
+    share: Option<Reserved>,
+    in_flight: VecDeque<InFlight>,
+    tail_count: u32,
+    pub(crate) window: Arc<Window>,
+}
+
+impl<'a> Writing<'a> {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        lease: &'a Lease,
+        to: Multipart,
+        standing: Standing,
+        window: Arc<Window>,
+    ) -> Self {
+        Self {
+            engine,
+            lease,
+            to,
+            map: PartMap { part_bytes: standing.part_bytes },
+            length: standing.length,
+            committed: standing.committed,
+            at: standing.committed,
+            sha: standing.sha_state.as_deref().and_then(Sha::resume),
+            tails: standing.tails,
+            tails_crc: standing.tails_crc,
+            fresh_from: standing.committed,
+            frames: Vec::new(),
+            small: BytesMut::new(),
+            share: None,
+            in_flight: VecDeque::new(),
+            tail_count: 0,
+            window,
+        }
+    }
+
+    /// Takes the body frame by frame until it ends.
+    pub(crate) async fn receive<B>(
+        &mut self,
+        mut ask: tokio::sync::watch::Receiver<Ask>,
+        mut body: B,
+    ) -> Result<(), AppendError>
+    where
+        B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
+    {
+        loop {
+            let mut share = self.reserve().await?;
+            let frame = loop {
+                select! {
+                    biased;
+                    // cancel-safe: a watch channel
+                    asked = asked_to_stop(&mut ask) => return Err(match asked {
+                        Ask::Flush => AppendError::Stopping,
+                        _ => AppendError::Busy,
+                    }),
+                    () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag
+                    frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
+                    // cancel-safe: no state. A stalled client gives back what others wait for.
+                    () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
+                        drop(share);
+                        self.flush().await?;
+                        share = self.reserve().await?;
+                    }
+                }
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let frame = frame?;
+            if self.length.is_some_and(|l| self.at + frame.len() as u64 > l) {
+                return Err(AppendError::PastLength { length: self.length.unwrap_or(0), offset: self.committed });
+            }
+            let kept = share.split(frame.len().min(share.num_permits()));
+            drop(share);
+            self.hold(kept);
+            self.push(frame).await?;
+        }
+    }
+
+    /// Room for the next frame. One that can't have it at once first gives back what it holds.
+    async fn reserve(&mut self) -> Result<Reserved, AppendError> {
+        let budget = self.engine.budget.clone();
+        match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
+            Ok(share) => Ok(share),
+            Err(_) => {
+                self.flush().await?;
+                Ok(budget.reserve(FRAME_BYTES).await)
+            }
+        }
+    }
+
+    fn hold(&mut self, more: Option<Reserved>) {
+        match (&mut self.share, more) {
+            (Some(share), Some(more)) => share.merge(more),
+            (none, more) => *none = more,
+        }
+    }
+
+    fn holds_fresh(&self) -> bool {
+        !self.frames.is_empty() || !self.small.is_empty()
+    }
+
+    /// One frame into digest, tee and the filling part; whole parts leave for the store.
+    async fn push(&mut self, mut frame: Bytes) -> Result<(), AppendError> {
+        while !frame.is_empty() {
+            let end = self.map.end(self.at, self.length);
+            let room = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+            let mut piece = frame.split_to(room.min(frame.len()));
+            if piece.len() < SMALL_FRAME_BYTES {
+                piece = Bytes::copy_from_slice(&piece);
+                self.small.extend_from_slice(&piece);
+                if self.small.len() >= 4 * SMALL_FRAME_BYTES {
+                    self.gather();
+                }
+            } else {
+                self.gather();
+                self.frames.push(piece.clone());
+            }
+            if let Some(sha) = &mut self.sha {
+                sha.update(&piece);
+            }
+            self.window.offer(self.at, &piece);
+            self.at += piece.len() as u64;
+            // The last part waits for the end of the body: a byte more, and it must not be committed.
+            if self.at == end && Some(end) != self.length {
+                self.send_part().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self) {
+        if !self.small.is_empty() {
+            self.frames.push(self.small.split().freeze());
+        }
+    }
+
+    /// The filling part is full: off to the store with it, behind those that are under way.
+    async fn send_part(&mut self) -> Result<(), AppendError> {
+        if self.in_flight.len() >= self.engine.limits.parts_in_flight {
+            self.commit_oldest().await?;
+        }
+        self.gather();
+        let frames = mem::take(&mut self.frames);
+        let (tails, share) = (mem::take(&mut self.tails), self.share.take());
+        let (from, off) = (self.map.start(self.at - 1), mem::replace(&mut self.fresh_from, self.at));
+        let crc64 = digest::crc64_join(self.tails_crc, digest::crc64(&frames), self.at - off);
+        self.tails_crc = digest::crc64(&[]);
+        let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
+        let (store, to, no) = (Arc::clone(&self.engine.store), self.to.clone(), part.part_no);
+        let put = tokio::spawn(async move {
+            let put = store.put_part(&to, no, &tails, off, frames).await;
+            drop(share);
+            put
+        });
+        let sha_state = self.sha.as_ref().map(Sha::midstate);
+        self.in_flight.push_back(InFlight { part, sha_state, put });
+        Ok(())
+    }
+
+    async fn commit_oldest(&mut self) -> Result<(), AppendError> {
+        let Some(InFlight { mut part, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
+        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        self.commit(Piece::Part(part), sha_state).await
+    }
+
+    /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail.
+    pub(crate) async fn flush(&mut self) -> Result<(), AppendError> {
+        if Some(self.at) == self.length && self.holds_fresh() {
+            self.send_part().await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.commit_oldest().await?;
+        }
+        self.gather();
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        let frames = mem::take(&mut self.frames);
+        let (crc, off) = (digest::crc64(&frames), mem::replace(&mut self.fresh_from, self.at));
+        self.tail_count += 1;
+        let tail = Tail {
+            key: format!("tails/{}/{off}-{}-{}", self.lease.upload, self.lease.epoch, self.tail_count),
+            off,
+            len: self.at - off,
+        };
+        self.engine.store.put_tail(&self.to, &tail, frames).await?;
+        self.share = None;
+        self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
+        self.tails.push(tail.clone());
+        self.commit(Piece::Tail(tail, crc), self.sha.as_ref().map(Sha::midstate)).await
+    }
+
+    async fn commit(&mut self, piece: Piece, sha_state: Option<Vec<u8>>) -> Result<(), AppendError> {
+        let expiry = self.engine.limits.expiry;
+        let committed = parts::commit(&self.engine.db, self.lease, &piece, sha_state.as_deref(), expiry).await?;
+        self.committed = committed.ok_or(AppendError::Fenced)?;
+        self.window.commit(self.committed);
+        Ok(())
+    }
+
+    /// Waits for what is under way in the store without committing it: nobody writes there after the lease is given back.
+    pub(crate) async fn settle(&mut self) {
+        for under_way in self.in_flight.drain(..) {
+            let _ = under_way.put.await;
+        }
+        self.share = None;
+    }
+}
