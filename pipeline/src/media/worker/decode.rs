@@ -14,10 +14,10 @@ use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, media, threading};
 use super::link::{self, Outlet};
 use super::shape::Shaper;
 use super::source::Feeder;
-use super::{Crew, Trouble, av};
+use super::{Crew, Trouble, av, m4a};
 use crate::media::failure::Code;
 use crate::media::ladder::{self, Grid, Sound};
-use crate::media::sniff::{Container, HEAD_BYTES, Sniffed, sniff};
+use crate::media::sniff::{Container, HEAD_BYTES, Sniffed, find_moov, sniff};
 use crate::media::wire::{Kind, Start};
 use crate::media::{Access, Source, Tag, limits, mpeg};
 
@@ -57,18 +57,25 @@ const DECODERS: [&str; 29] = [
 const BROKEN_ONE_IN: u64 = 20;
 /// Broken packets that are always allowed: a cut at either end.
 const BROKEN_FREE: u64 = 3;
+/// An MP3's first frame with room for what precedes it.
+const FIRST_FRAME_BYTES: usize = 4096;
 
 /// Decodes the whole source; the number of ladder samples.
 pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew: &mut Crew) -> Result<u64, Trouble> {
     let (container, is_index_last) = recognise(&mut source, start.access)?;
-    let first = source.head(|head, ended| (ended || head.len() >= 4096).then(|| head.to_vec()))?;
-    let tag = (container == Container::Mp3).then(|| mp3_tag(&first)).flatten();
+    let tag = if container == Container::Mp3 { mp3_tag(&mut source)? } else { None };
+    let length = if container == Container::Mp4 { m4a_length(&mut source) } else { None };
     let reached = source.reached();
     let mut input = open(source, container, is_index_last)?;
     let mut track = Track::choose(&mut input, container)?;
     track.limit = tag.and_then(|t| t.samples);
+    track.length = length;
     track.kbps = tag.and_then(|t| t.kbps).or(track.kbps);
-    let tags = av::tags(&input, track.index).into_iter().take(limits::TAGS_MAX).map(short).collect();
+    let tags = av::tags(&input, track.index);
+    if container == Container::Mp4 {
+        track.limit = tags.iter().find(|(key, _)| key == "itunsmpb").and_then(|(_, text)| m4a::itunes_samples(text));
+    }
+    let tags = tags.into_iter().take(limits::TAGS_MAX).map(short).collect();
     let mut output = Production { start, outlet, crew, reached, tags, line: None, told: 0, pending: None };
     let mut packet = Packet::empty();
     loop {
@@ -109,11 +116,23 @@ fn recognise(source: &mut Feeder, access: Access) -> Result<(Container, bool), T
     }
 }
 
-fn mp3_tag(head: &[u8]) -> Option<mpeg::Tag> {
-    let skip = usize::try_from(mpeg::id3v2_len(head)).ok()?;
-    let rest = head.get(skip..)?;
-    let at = (0..rest.len()).find(|at| mpeg::frame(&rest[*at..]).is_some())?;
-    mpeg::tag(&rest[at..])
+/// The tag in an MP3's first frame.
+fn mp3_tag(source: &mut Feeder) -> Result<Option<mpeg::Tag>, Trouble> {
+    source.head(|head, ended| {
+        let skip = usize::try_from(mpeg::id3v2_len(head)).unwrap_or(usize::MAX);
+        let rest = head.get(skip..).unwrap_or_default();
+        if rest.len() < FIRST_FRAME_BYTES && !ended && head.len() < HEAD_BYTES {
+            return None;
+        }
+        let at = (0..rest.len()).find(|at| mpeg::frame(&rest[*at..]).is_some());
+        Some(at.and_then(|at| mpeg::tag(&rest[at..])))
+    })
+}
+
+/// The exact length that an MP4's headers give; reads the boxes and goes back to the start.
+fn m4a_length(source: &mut Feeder) -> Option<m4a::Length> {
+    let at = find_moov(|at| source.peek(at, 16).and_then(|b| b.first_chunk().copied()))?;
+    m4a::length(&source.peek(at, m4a::MOOV_BYTES)?)
 }
 
 fn open(source: Feeder, container: Container, can_seek: bool) -> Result<Input, Trouble> {
@@ -150,6 +169,8 @@ struct Track {
     declared: Option<(i64, Rational)>,
     /// Source samples to show at most.
     limit: Option<u64>,
+    /// The same in ticks, until the rate is known.
+    length: Option<m4a::Length>,
     last_duration: i64,
     packets: u64,
     broken: u64,
@@ -171,7 +192,13 @@ impl Track {
             return Trouble::refused(Code::UnsupportedMedia, format!("{} audio", id.name()));
         };
         av::discard_others(input, index);
-        let options: Dictionary<'_> = [("codec_whitelist", DECODERS.join(",").as_str())].iter().collect();
+        let is_lossless =
+            id.name().starts_with("pcm_") || matches!(id, codec::Id::FLAC | codec::Id::ALAC | codec::Id::WAVPACK);
+        let mut options = Dictionary::new();
+        options.set("codec_whitelist", &DECODERS.join(","));
+        if is_lossless {
+            options.set("err_detect", "crccheck+explode");
+        }
         let decoder = codec::Context::from_parameters(parameters)
             .and_then(|context| {
                 let mut decoder = context.decoder();
@@ -186,13 +213,13 @@ impl Track {
             index,
             container,
             name: id.name().to_owned(),
-            is_lossless: id.name().starts_with("pcm_")
-                || matches!(id, codec::Id::FLAC | codec::Id::ALAC | codec::Id::WAVPACK),
+            is_lossless,
             kbps: u32::try_from(kbps).ok().filter(|k| *k > 0),
             decoder,
             time_base,
             declared,
             limit: None,
+            length: None,
             last_duration: 0,
             packets: 0,
             broken: 0,
@@ -218,6 +245,8 @@ impl Track {
             let mut frame = Audio::empty();
             match self.decoder.receive_frame(&mut frame) {
                 Ok(()) if frame.samples() > 0 => {
+                    let length = self.length.take().filter(|l| l.per_second == frame.rate());
+                    self.limit = self.limit.or(length.map(|l| l.ticks));
                     self.decoded += frame.samples() as u64;
                     output.frame(frame, self)?;
                 }
@@ -276,7 +305,10 @@ impl Track {
     /// Samples of the last frame that belong to the audio: MP4 says so by the packet's duration alone.
     fn last_samples(&self, frame: &Audio) -> usize {
         let samples = self.last_duration as f64 * f64::from(self.time_base) * f64::from(frame.rate());
-        let is_shorter = self.container == Container::Mp4 && samples >= 1.0 && samples.round() < frame.samples() as f64;
+        let is_shorter = self.container == Container::Mp4
+            && self.limit.is_none()
+            && samples >= 1.0
+            && samples.round() < frame.samples() as f64;
         if is_shorter { samples.round() as usize } else { frame.samples() }
     }
 
