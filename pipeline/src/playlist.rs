@@ -3,6 +3,7 @@
 //! Promise: one tag per fact, no date, no version but HLS 7; the durations of a playlist sum to the track's length to less
 //! than one microsecond, in every rung alike. Sources: RFC 8216 and Apple's authoring specification.
 //! Absent:  which segments exist. The caller lists what is in the store, and nothing else.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 use std::fmt::Write;
 

@@ -2,8 +2,8 @@
 
 use super::support::*;
 
-/// Long enough for four segments, and no multiple of any frame length.
-const SAMPLES: usize = 220_501;
+/// Long enough for three segments, and no multiple of any frame length.
+const SAMPLES: usize = 132_301;
 
 struct Case {
     name: &'static str,

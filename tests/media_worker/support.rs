@@ -30,8 +30,7 @@ pub(crate) fn tones(rate: u32, samples: usize) -> Vec<[f64; 2]> {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) as f64 / f64::from(1u32 << 31)
     };
-    let voices: Vec<[f64; 3]> =
-        (0..24).map(|_| [100.0 + 4000.0 * random(), random() * 6.28, random() * 6.28]).collect();
+    let voices: Vec<[f64; 3]> = (0..24).map(|_| [100.0 + 4000.0 * random(), 6.0 * random(), 6.0 * random()]).collect();
     (0..samples)
         .map(|n| {
             let t = n as f64 / f64::from(rate) * std::f64::consts::TAU;
@@ -212,8 +211,9 @@ pub(crate) async fn run_ranges(bytes: &[u8]) -> Outcome {
 
 /// By how many samples `later` lags behind `sooner` (left channels, interleaved stereo), judged around its middle.
 pub(crate) fn lag(sooner: &[i16], later: &[i16]) -> i64 {
-    const WINDOW: usize = 2048;
-    const REACH: i64 = 2100;
+    const WINDOW: usize = 1024;
+    /// Further than any coder's delay that could be left over: 1024 of AAC, 1105 of MP3.
+    const REACH: i64 = 1300;
     let left = |pcm: &[i16]| pcm.iter().step_by(2).map(|v| f64::from(*v)).collect::<Vec<_>>();
     let (sooner, later) = (left(sooner), left(later));
     let at = sooner.len() / 2;

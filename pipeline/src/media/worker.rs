@@ -30,6 +30,7 @@ mod meter;
 mod pcm;
 mod shape;
 mod source;
+mod track;
 
 /// The hidden argument by which the binary knows that it was re-executed as a worker.
 pub const ARGUMENT: &str = "media-worker";
