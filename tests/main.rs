@@ -7,6 +7,7 @@ mod cli;
 mod files;
 mod front;
 mod machines;
+mod media_worker;
 mod postgres;
 mod support;
 mod tidy;

@@ -167,7 +167,7 @@ impl Guard {
         let (first_sample, whole) = (grid.start(n), grid.samples(n));
         // The first segment carries the priming; the later ones start that much later on the media timeline.
         let (tfdt, extra) = if n == 0 { (0, priming) } else { (first_sample + priming, 0) };
-        let samples = found.duration.checked_sub(extra).unwrap_or_default();
+        let samples = found.duration.saturating_sub(extra);
         if found.tfdt != tfdt || samples == 0 || samples > whole {
             return Err(wrong(&format_args!("tfdt {} with {} samples, off the grid", found.tfdt, found.duration)));
         }

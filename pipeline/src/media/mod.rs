@@ -4,6 +4,7 @@
 //! (`Need`), and answers with inits, segments, loudness and peaks. What it says is judged as hostile ([`guard`]).
 //! Promise: every end is either `Done` or `Failed` with a stable code, and the child is reaped either way.
 //! Absent:  storing. Who receives the events puts them where players find them. libav is called in [`worker`] only.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 use std::path::PathBuf;
 

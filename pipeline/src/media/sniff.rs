@@ -11,6 +11,8 @@ use super::mpeg;
 pub const HEAD_BYTES: usize = 1024 * 1024;
 /// How far from the start the first MPEG frame may lie.
 const JUNK_BYTES: usize = 4096;
+/// Boxes at the top level that are stepped over in search of the index.
+const TOP_BOXES_MAX: usize = 64;
 /// An `mdat` no longer than its own header holds no audio: some writers leave one before the index.
 const EMPTY_BOX_BYTES: u64 = 16;
 
@@ -114,14 +116,32 @@ fn walk(head: &[u8], first: u64, mut step: impl FnMut(&[u8]) -> Option<Step>) ->
     }
 }
 
+/// Where the `moov` box starts, by a reader of 16 bytes at any offset. None if there is none.
+pub(crate) fn find_moov(mut read: impl FnMut(u64) -> Option<[u8; 16]>) -> Option<u64> {
+    let mut at = 0u64;
+    for _ in 0..TOP_BOXES_MAX {
+        let head = read(at)?;
+        match boxes(&head)? {
+            Step::Answer(Sniffed::Progressive(_)) => return Some(at),
+            _ if !is_box(&head[4..8]) && &head[4..8] != b"uuid" => return None,
+            _ => {}
+        }
+        at = at.checked_add(box_size(&head)?).filter(|next| *next >= at + 8)?;
+    }
+    None
+}
+
+fn box_size(here: &[u8]) -> Option<u64> {
+    match u32::from_be_bytes(*here.first_chunk()?) {
+        1 => Some(u64::from_be_bytes(*here.get(8..)?.first_chunk()?)),
+        0 => Some(u64::MAX),
+        n => Some(u64::from(n)),
+    }
+}
+
 fn boxes(here: &[u8]) -> Option<Step> {
-    let size = u64::from(u32::from_be_bytes(*here.first_chunk()?));
     let kind = here.get(4..8)?;
-    let size = match size {
-        1 => u64::from_be_bytes(*here.get(8..)?.first_chunk()?),
-        0 => u64::MAX,
-        n => n,
-    };
+    let size = box_size(here)?;
     Some(match kind {
         b"moov" => Step::Answer(Sniffed::Progressive(Container::Mp4)),
         b"mdat" if size > EMPTY_BOX_BYTES => Step::Answer(Sniffed::IndexLast(Container::Mp4)),

@@ -25,10 +25,12 @@ mod encode;
 pub mod fault;
 mod link;
 mod lockdown;
+mod m4a;
 mod meter;
 mod pcm;
 mod shape;
 mod source;
+mod track;
 
 /// The hidden argument by which the binary knows that it was re-executed as a worker.
 pub const ARGUMENT: &str = "media-worker";
@@ -62,6 +64,8 @@ enum Feed {
     Begin(Task),
     /// More audio.
     Pcm(Arc<Block>),
+    /// All audio has come. A queue that closes without it means: drop everything.
+    End,
 }
 
 #[derive(Clone)]
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
 }
 
 fn work() -> Result<(), Trouble> {
+    lockdown::end_at_panic();
     lockdown::descriptors();
     lockdown::allocator();
     let (inlet, outlet) = link::open().map_err(|_| Trouble::Orphaned)?;
@@ -148,7 +153,7 @@ fn toil(feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<u32, Trouble> 
     match feeds.recv() {
         Ok(Feed::Begin(Task { grid, rung: Some(rung) })) => encode::run(&rung, grid, feeds, outlet),
         Ok(Feed::Begin(Task { grid, rung: None })) => meter::run(grid.rate, feeds, outlet).map(|()| 0),
-        Ok(Feed::Pcm(_)) | Err(_) => Ok(0),
+        Ok(Feed::Pcm(_) | Feed::End) | Err(_) => Ok(0),
     }
 }
 
@@ -157,7 +162,7 @@ fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<H
     let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
     let mut crew = Crew { idle: hands, busy: vec![] };
     let decoded = decode::run(start, source, outlet, &mut crew);
-    let gathered = crew.gather();
+    let gathered = crew.gather(decoded.is_ok());
     // A hand that failed closes its queue, which the decoder sees as a stop: the hand's reason is the true one.
     let priming = match (&decoded, gathered) {
         (Err(Trouble::Refused(Code::WorkerCrashed, _)) | Ok(_), Err(trouble)) => return Err(trouble),
@@ -191,14 +196,17 @@ impl Crew {
         self.busy.iter().try_for_each(|hand| hand.feed.send(Feed::Pcm(Arc::clone(&block))).map_err(|_| stopped()))
     }
 
-    /// Ends every queue and waits for every thread: the rungs' primings, or the first trouble.
-    fn gather(self) -> Result<Vec<u32>, Trouble> {
+    /// Ends every queue, as a whole track or not, and waits for every thread: the rungs' primings, or the first trouble.
+    fn gather(self, is_whole: bool) -> Result<Vec<u32>, Trouble> {
         drop(self.idle);
         let ends: Vec<_> = self
             .busy
             .into_iter()
             .map(|Hand { feed, thread }| {
-                drop(feed);
+                if is_whole {
+                    // An error means that the thread has stopped: joining it says why.
+                    let _ = feed.send(Feed::End);
+                }
                 thread
             })
             .collect();

@@ -34,13 +34,17 @@ pub(super) fn run(
     outlet: &Mutex<Outlet>,
 ) -> Result<u32, Trouble> {
     let mut made = Rung::open(rung, grid, outlet).map_err(|e| trouble(rung, e))?;
-    while let Ok(feed) = feeds.recv() {
-        let Feed::Pcm(block) = feed else { continue };
-        #[cfg(debug_assertions)]
-        super::fault::on_block(outlet);
-        made.encode(&block)?;
+    loop {
+        match feeds.recv() {
+            Ok(Feed::Pcm(block)) => {
+                #[cfg(debug_assertions)]
+                super::fault::on_block(outlet);
+                made.encode(&block)?;
+            }
+            Ok(_) => return made.finish(),
+            Err(_) => return Ok(0),
+        }
     }
-    made.finish()
 }
 
 fn trouble(rung: &PlannedRung, error: Error) -> Trouble {

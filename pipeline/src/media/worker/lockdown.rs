@@ -21,10 +21,23 @@ use crate::media::limits::{ADDRESS_SPACE_EXTRA_BYTES, NOFILE, WorkerLimits};
 /// `nobody`: owns no file and no other process that matters.
 const NOBODY: libc::uid_t = 65_534;
 
+/// Rust's own exit status after a panic.
+const PANICKED: i32 = 101;
+
 /// What could be locked.
 pub(super) struct Report {
     pub(super) landlock: &'static str,
     pub(super) uid: u32,
+}
+
+/// A panic in any thread ends the process: a rung that stopped must not look like a rung that ended.
+pub(super) fn end_at_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        // SAFETY: ends the process without running anything else.
+        unsafe { libc::_exit(PANICKED) }
+    }));
 }
 
 /// Closes everything but the socket and stderr.

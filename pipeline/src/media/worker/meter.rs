@@ -22,8 +22,12 @@ pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> 
     let mut sent = 0u64;
     let mut held = vec![];
     let pairs_at_once = (rate / SAMPLES_PER_PAIR) as usize;
-    while let Ok(feed) = feeds.recv() {
-        let Feed::Pcm(block) = feed else { continue };
+    loop {
+        let block = match feeds.recv() {
+            Ok(Feed::Pcm(block)) => block,
+            Ok(_) => break,
+            Err(_) => return Ok(()),
+        };
         meter.add_frames_planar_f32(&[&block.left, &block.right]).map_err(|e| wrong(&e))?;
         block.left.iter().zip(&block.right).for_each(|(l, r)| folder.add(*l, *r));
         held.extend(folder.take());

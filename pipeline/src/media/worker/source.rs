@@ -10,6 +10,7 @@ use super::Trouble;
 use super::link::{self, Inlet, Outlet};
 use crate::media::Access;
 use crate::media::limits::NEED_BYTES;
+use crate::media::sniff::HEAD_BYTES;
 use crate::media::wire::{Kind, Start};
 
 /// Reads the source through the daemon.
@@ -65,6 +66,29 @@ impl Feeder {
             let more = self.ask(self.window.len() as u64)?;
             self.window.extend_from_slice(&more);
         }
+    }
+
+    /// Up to `len` bytes at `at`, as far as the head or the leave to seek reaches; reading starts at 0 afterwards.
+    pub(super) fn peek(&mut self, at: u64, len: usize) -> Option<Vec<u8>> {
+        if self.access == Access::Stream {
+            // Once gone by, bytes don't come again: what lies beyond the head is read only as far as the head grows.
+            let from = usize::try_from(at).ok()?;
+            let enough = from.checked_add(len).filter(|end| *end <= HEAD_BYTES)?;
+            let whole = self.head(|head, ended| (ended || head.len() >= enough).then(|| head.to_vec())).ok()?;
+            return whole.get(from..).map(|rest| rest[..rest.len().min(len)].to_vec());
+        }
+        let mut out = vec![0; len];
+        self.at = at;
+        let mut filled = 0;
+        while filled < len {
+            match self.read(&mut out[filled..]) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => filled += n,
+            }
+        }
+        self.at = 0;
+        out.truncate(filled);
+        Some(out)
     }
 
     fn ask(&mut self, offset: u64) -> Result<Vec<u8>, Trouble> {

@@ -1,0 +1,111 @@
+//! A worker that goes wrong on purpose costs its own track, the daemon says what happened, and no way out is open.
+
+use pipeline::media::worker::fault::{Deed, ESCAPES, Fault};
+use pipeline::media::{Code, Failure, WorkerLimits};
+
+use super::support::*;
+
+async fn failure(deed: Deed, in_encoder: bool) -> Failure {
+    let mut order = order();
+    order.fault = Some(Fault { deed, in_encoder });
+    // Only one of the two clocks may be close, or the test would be of which comes first.
+    order.limits = match deed {
+        Deed::Chatter => WorkerLimits { cpu_base_s: 2, ..order.limits },
+        _ => WorkerLimits { hang_s: 2, ..order.limits },
+    };
+    run(order, &song(1.5)).await.failed.expect("a failure")
+}
+
+async fn fails(deed: Deed, code: Code, word: &str) {
+    for in_encoder in [false, true] {
+        let failure = failure(deed, in_encoder).await;
+        assert!(failure.code == code && failure.text.contains(word), "{deed:?}: {failure}");
+        assert!(failure.retryable);
+    }
+}
+
+#[tokio::test]
+async fn a_segfault() {
+    fails(Deed::Segfault, Code::WorkerCrashed, "SIGSEGV").await;
+}
+
+#[tokio::test]
+async fn an_abort() {
+    fails(Deed::Abort, Code::WorkerCrashed, "SIGABRT").await;
+}
+
+#[tokio::test]
+async fn a_stack_overflow() {
+    fails(Deed::StackOverflow, Code::WorkerCrashed, "SIG").await;
+}
+
+#[tokio::test]
+async fn a_panic() {
+    fails(Deed::Panic, Code::WorkerCrashed, "panicked").await;
+}
+
+#[tokio::test]
+async fn a_silent_exit() {
+    fails(Deed::Silence, Code::WorkerCrashed, "without a word").await;
+}
+
+#[tokio::test]
+async fn a_memory_bomb() {
+    fails(Deed::Allocate, Code::WorkerMemory, "memory").await;
+}
+
+#[tokio::test]
+async fn an_endless_loop_is_a_hang() {
+    fails(Deed::Loop, Code::WorkerHung, "2 s").await;
+}
+
+#[tokio::test]
+async fn an_endless_sleep_is_a_hang() {
+    fails(Deed::Sleep, Code::WorkerHung, "2 s").await;
+}
+
+#[tokio::test]
+async fn chatter_uses_up_the_processor_time() {
+    fails(Deed::Chatter, Code::WorkerCpu, "processor").await;
+}
+
+#[tokio::test]
+async fn garbage_and_forgeries() {
+    fails(Deed::GarbageFrame, Code::WorkerProtocol, "protocol").await;
+    fails(Deed::ForgedSegment, Code::WorkerProtocol, "protocol").await;
+    fails(Deed::ForgedProgress, Code::WorkerProtocol, "protocol").await;
+}
+
+#[tokio::test]
+async fn nobody_else_is_harmed() {
+    let mut order = order();
+    order.fault = Some(Fault { deed: Deed::Segfault, in_encoder: true });
+    let song = song(2.0);
+    let (bad, good) = tokio::join!(run(order, &song), run(super::support::order(), &song));
+    assert_eq!(bad.failed.unwrap().code, Code::WorkerCrashed);
+    assert_eq!(good.samples(), 88_200);
+}
+
+async fn attempt(n: u8, in_encoder: bool) -> String {
+    let mut order = order();
+    order.fault = Some(Fault { deed: Deed::Escape(n), in_encoder });
+    let failure = run(order, &song(0.2)).await.failed.expect("no attempt ends well");
+    failure.text
+}
+
+async fn escapes(in_encoder: bool) {
+    for n in 0..ESCAPES {
+        let text = attempt(n, in_encoder).await;
+        assert!(text.contains("SIGSYS") || text.starts_with("denied "), "attempt {n}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn no_way_out_from_the_reader() {
+    escapes(false).await;
+}
+
+#[tokio::test]
+async fn no_way_out_from_an_encoder() {
+    escapes(true).await;
+}

@@ -1,0 +1,12 @@
+//! The media worker, as the real binary: sound in, segments out, and nothing else.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[cfg(debug_assertions)]
+mod contained;
+mod exact;
+mod fed;
+mod formats;
+mod locked;
+mod measured;
+mod refused;
+mod support;
