@@ -19,9 +19,10 @@ const BLOB_BYTES_MAX: u64 = 1 << 20;
 /// Where the compiler is told to trust us.
 const UNSAFE: &[&str] = &[
     "src/postgres/child.rs",
-    "pipeline/src/media/av.rs",
-    "pipeline/src/media/child.rs",
-    "pipeline/src/media/sandbox.rs",
+    "pipeline/src/media/worker/av.rs",
+    "pipeline/src/media/worker/escape.rs",
+    "pipeline/src/media/worker/fault.rs",
+    "pipeline/src/media/worker/lockdown.rs",
 ];
 /// Folders and modules that would collect everything.
 const BANNED_MODULES: &[&str] =
