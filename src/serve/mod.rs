@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::task::TaskTracker;
 
-use crate::{config::Loaded, database, postgres};
+use crate::{config::Loaded, database, postgres, say};
 
 /// From the first signal to the end: a supervisor that gives 30 s has time to spare.
 pub const STOP_MAX: Duration = Duration::from_secs(25);
@@ -74,7 +74,7 @@ async fn run(
     tasks.spawn(listen::serve(sockets.admin, routers.admin, stop.first.clone()));
     let url = loaded.config.public_url.as_ref().map_or(format!("http://{}", sockets.address), ToString::to_string);
     tracing::info!(url, "ready");
-    println!("Millrace is ready: {url}/");
+    say(format_args!("Millrace is ready: {url}/"));
 
     stop.first.cancelled().await;
     tracing::info!("draining");

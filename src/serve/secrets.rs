@@ -26,6 +26,8 @@ pub struct Key(pub [u8; KEY_BYTES]);
 pub struct Secrets {
     /// Signs grants.
     pub grant: Key,
+    /// Binds a form to the session that it was shown to.
+    pub csrf: Key,
 }
 
 /// Reads the keys, making those that are missing.
@@ -40,7 +42,7 @@ pub fn load_or_make(data: &Path) -> anyhow::Result<Secrets> {
         }
         _ => {}
     }
-    Ok(Secrets { grant: key(&dir, "grant")? })
+    Ok(Secrets { grant: key(&dir, "grant")?, csrf: key(&dir, "csrf")? })
 }
 
 fn key(dir: &Path, name: &str) -> anyhow::Result<Key> {
