@@ -10,7 +10,11 @@ mod postgres;
 mod serve;
 mod upload;
 
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
     // First of all: a worker must reach its sandbox with nothing opened, parsed or started.
@@ -18,6 +22,11 @@ fn main() -> ExitCode {
         return pipeline::media::worker::run();
     }
     command::run()
+}
+
+/// A line on standard output. When nobody reads any more, as under `| head`, nothing more need be said.
+fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// An error with its causes, on one line.

@@ -3,7 +3,10 @@
 use clap::Subcommand;
 
 use super::print_json;
-use crate::config::{Loaded, explain};
+use crate::{
+    config::{Loaded, explain},
+    say,
+};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -36,7 +39,7 @@ pub fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
             if json {
                 return print_json(&loaded.config);
             }
-            println!("The settings are fine.");
+            say("The settings are fine.");
             Ok(())
         }
         Command::Explain { key, json } => {
@@ -46,7 +49,7 @@ pub fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
             }
             for s in settings {
                 let value = s.value.as_deref().unwrap_or("unset");
-                println!("{} ({}) = {value}\n    from {}\n    {}", s.key, s.variable, s.origin, s.about);
+                say(format_args!("{} ({}) = {value}\n    from {}\n    {}", s.key, s.variable, s.origin, s.about));
             }
             Ok(())
         }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use clap::Subcommand;
 
-use crate::{config::Loaded, database, database::Database, postgres};
+use crate::{config::Loaded, database, database::Database, postgres, say};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -36,7 +36,7 @@ pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<ExitCode> 
     if matches!(command, Command::Url)
         && let Some(url) = url(loaded)
     {
-        println!("{url}");
+        say(url);
         return Ok(ExitCode::SUCCESS);
     }
     let database = database::borrow(loaded).await?;
@@ -55,7 +55,7 @@ fn url(loaded: &Loaded) -> Option<String> {
 fn act(loaded: &Loaded, database: &Database, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Url => {
-            println!("{}", database.url);
+            say(&database.url);
             eprintln!("millrace: the database answers there while `millrace serve` runs");
             Ok(ExitCode::SUCCESS)
         }

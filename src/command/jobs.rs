@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use time::OffsetDateTime;
 
 use super::print_json;
-use crate::{config::Loaded, database};
+use crate::{config::Loaded, database, say};
 
 /// A list that nobody reads to its end is only slow.
 const LISTED_MAX: i64 = 1_000;
@@ -62,7 +62,10 @@ pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
     }
     for job in jobs {
         let error = job.last_error.unwrap_or_default();
-        println!("{}  {:10} {:8} {}  failures {}  {error}", job.id, job.kind, job.state, job.subject, job.failures);
+        say(format_args!(
+            "{}  {:10} {:8} {}  failures {}  {error}",
+            job.id, job.kind, job.state, job.subject, job.failures
+        ));
     }
     Ok(())
 }

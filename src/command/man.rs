@@ -1,18 +1,20 @@
 //! `millrace man` and `millrace completions`: the command line describes itself.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use anyhow::Context;
 
 /// Writes a shell's completion script.
 pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut super::whole(), "millrace", &mut stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::whole(), "millrace", &mut script);
+    crate::say(String::from_utf8_lossy(&script).trim_end());
 }
 
 /// Writes the manual page, with a section for every subcommand.
 ///
 /// # Errors
-/// Nobody reads.
+/// It can't be made.
 pub fn page() -> anyhow::Result<()> {
     let mut page = Vec::new();
     let mut whole = super::whole();
@@ -27,5 +29,6 @@ pub fn page() -> anyhow::Result<()> {
             man.render_subcommands_section(&mut page)?;
         }
     }
-    stdout().write_all(&page).context("can't write")
+    crate::say(String::from_utf8_lossy(&page).trim_end());
+    Ok(())
 }

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::{config as settings, database, doctor, one_line, serve, upload};
+use crate::{config as settings, database, doctor, one_line, say, serve, upload};
 
 /// A self-hosted music platform: resumable upload, verified bytes, HLS that plays before the upload has ended.
 #[derive(Parser)]
@@ -127,7 +127,7 @@ async fn migrate(loaded: &settings::Loaded) -> anyhow::Result<()> {
 
 /// Data for programs: one JSON value on standard output.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value).context("can't write JSON")?);
+    say(serde_json::to_string_pretty(value).context("can't write JSON")?);
     Ok(())
 }
 

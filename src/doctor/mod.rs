@@ -8,7 +8,7 @@ mod parts;
 
 use std::process::ExitCode;
 
-use crate::config::Loaded;
+use crate::{config::Loaded, say};
 
 /// What may be said.
 #[derive(clap::Args)]
@@ -59,13 +59,13 @@ pub async fn run<E: std::error::Error + Send + Sync + 'static>(
     };
     let well = findings.iter().all(|finding| finding.ok);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say(serde_json::to_string_pretty(&findings)?);
         return Ok(exit(well));
     }
     for Finding { subject, ok, found, cure } in &findings {
-        println!("{} {subject}: {found}", if *ok { "ok  " } else { "FAIL" });
+        say(format_args!("{} {subject}: {found}", if *ok { "ok  " } else { "FAIL" }));
         if let Some(cure) = cure {
-            println!("     → {cure}");
+            say(format_args!("     → {cure}"));
         }
     }
     Ok(exit(well))

@@ -17,7 +17,7 @@ use anyhow::Context;
 use front::accept::{self, Limits, Stop};
 use tokio_util::task::TaskTracker;
 
-use crate::{config::Loaded, database, postgres};
+use crate::{config::Loaded, database, postgres, say};
 
 /// From the first signal to the end: a supervisor that gives 30 s has time to spare.
 pub const STOP_MAX: Duration = Duration::from_secs(25);
@@ -86,7 +86,7 @@ async fn run(
     tasks.spawn(accept::serve(admin, routers.admin, limits, proxies, ends));
     let url = loaded.config.public_url.as_ref().map_or(format!("http://{}", sockets.address), ToString::to_string);
     tracing::info!(url, "ready");
-    println!("Millrace is ready: {url}/");
+    say(format_args!("Millrace is ready: {url}/"));
 
     stop.first.cancelled().await;
     tracing::info!("draining");

@@ -60,7 +60,7 @@ impl Show {
         self.total.inc(1);
         if self.json {
             // A struct of texts and numbers can't fail to become JSON.
-            println!("{}", serde_json::to_string(done).unwrap_or_default());
+            crate::say(serde_json::to_string(done).unwrap_or_default());
             return;
         }
         let path = done.path.display();
@@ -72,7 +72,7 @@ impl Show {
         match &self.bars {
             Some(bars) => drop(bars.println(line)),
             None if done.error.is_some() => eprintln!("millrace: {line}"),
-            None => println!("{line}"),
+            None => crate::say(line),
         }
     }
 

@@ -93,3 +93,15 @@ fn a_dump_can_be_restored_from() {
     let listed = Command::new("pg_restore").arg("--list").arg(&dump).output().unwrap();
     assert!(String::from_utf8_lossy(&listed.stdout).contains("TABLE public tracks"));
 }
+
+/// As under `millrace config explain | head -1`.
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    use std::process::Stdio;
+    for args in [&["config", "explain"][..], &["man"], &["completions", "bash"], &["config", "explain", "--json"]] {
+        let mut child = with(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}

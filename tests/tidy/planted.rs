@@ -59,6 +59,7 @@ fn of_the_environment_and_unsafe() {
     let rule = super::unsafe_is_named;
     sees(rule, "api/src/a.rs", "//! W\nfn f() { unsafe { g() } }");
     sees(rule, "src/postgres/child.rs", "//! W\nfn f() { unsafe { g() } }");
+    passes(rule, "src/postgres/child.rs", "//! W\n// SAFETY: it is.\nfn f() { unsafe { g() } }");
     sees(rule, "api/src/a.rs", "//! W\nunsafe impl Send for X {}");
     passes(rule, "api/src/a.rs", "//! W\n// unsafe { }\nlet a = \"unsafe-inline\";");
 }
