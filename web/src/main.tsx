@@ -1,17 +1,20 @@
 // Brings the server's page to life: three islands that share one list and one player.
 
 import './style.css';
+import './tracks.css';
+import './player.css';
+import './narrow.css';
 import { render, type ComponentChildren } from 'preact';
 import { announce, spoken } from './announce';
 import { listenForKeys } from './keys';
 import { Library } from './library';
 import { Sharing, type Shared } from './page';
-import { player as makePlayer } from './player';
+import { Player } from './player';
 import { PlayerBar } from './playerbar';
 import { NOTHING } from './rows';
-import { sendings } from './sendings';
+import { Sendings } from './sendings';
 import { storeOf, useStore } from './store';
-import { plays } from './track';
+import { plays, type Track } from './track';
 import { Uploader } from './uploader';
 import { watch } from './watch';
 
@@ -22,15 +25,15 @@ function start(): void {
   const audio = document.createElement('audio');
   audio.preload = 'auto';
   document.body.append(audio);
-  const player = makePlayer(audio);
+  const player = new Player(audio);
   const shared: Shared = {
     rows,
     player,
     problem,
-    sendings: sendings(rows, announce),
+    sendings: new Sendings(rows, announce),
     watch: watch(rows, () => player.now.read().id, (text) => problem.write(text)),
   };
-  tellNews(player.heard);
+  tellNews((track) => player.learn(track));
   listenForKeys(player);
   mount('uploader', shared, <Uploader />);
   mount('library', shared, <Library />);
@@ -51,14 +54,14 @@ function Said() {
 }
 
 /** Says a track's milestones as they come, and keeps the player's copy of its track fresh. */
-function tellNews(heard: (track: NonNullable<ReturnType<typeof rows.read>['rows'][number]['track']>) => void): void {
+function tellNews(learn: (track: Track) => void): void {
   const told = new Map<string, string>();
   let isFirst = true;
   rows.watch(() => {
     const { rows: list, isLoaded } = rows.read();
     for (const { track } of list) {
       if (track === null) continue;
-      heard(track);
+      learn(track);
       const mark = track.state === 'playable' && !plays(track) ? 'ingesting' : track.state;
       if (told.get(track.id) === mark) continue;
       told.set(track.id, mark);

@@ -8,14 +8,23 @@
 import type Hls from 'hls.js';
 import { rungName } from './format';
 import { readJson } from './http';
-import { storeOf, type Store } from './store';
+import { storeOf } from './store';
 import type { Track } from './track';
 
 /** A seek to the very edge of what has arrived would only wait; it lands this far before it. */
 const EDGE_SECONDS = 0.25;
+/** A stall closer to the edge than this waits for the upload; one farther from it waits for the line. */
+const NEAR_EDGE_SECONDS = 1.5;
 /** A grant is renewed at most this often: a player never becomes a load test. */
 const RENEW_MS = 4000;
 const RENEWALS_MAX = 20;
+/** After so long without trouble the count starts again. */
+const CALM_MS = 60_000;
+/** What the media routes answer to a grant that ended and to a run that was replaced. */
+const STALE: ReadonlySet<number> = new Set([403, 404, 410]);
+/** hls.js would fetch ten minutes ahead of a listener who may stop in ten seconds. */
+const AHEAD_SECONDS = 60;
+const BEHIND_SECONDS = 60;
 const CHOICE_KEY = 'millrace.rung';
 
 export type Status = 'idle' | 'loading' | 'playing' | 'paused' | 'waiting' | 'ended' | 'failed';
@@ -43,197 +52,218 @@ export interface Playing {
   error: string | null;
 }
 
-export interface Player {
-  now: Store<Playing>;
-  toggle(track: Track): void;
-  toggleCurrent(): void;
-  /** News of a track; the one that plays is known by its newest state from then on. */
-  heard(track: Track): void;
-  playAt(track: Track, seconds: number): void;
-  seek(seconds: number): void;
-  choose(rung: string): void;
-  setVolume(volume: number): void;
-}
-
 interface Entry {
   url: string;
   expires_at: string;
 }
 
-export function player(audio: HTMLAudioElement): Player {
-  const now = storeOf<Playing>({
+export class Player {
+  readonly now = storeOf<Playing>({
     id: null, title: '', status: 'idle', isGrowing: false, at: 0, until: 0, rungs: [],
     choice: localStorage.getItem(CHOICE_KEY) ?? 'auto', heard: null, volume: 1, error: null,
   });
-  let hls: Hls | null = null;
-  let current: Track | null = null;
-  let wasGrowing = false;
-  let renewals = 0;
-  let load = 0;
+  private hls: Hls | null = null;
+  private current: Track | null = null;
+  private wasGrowing = false;
+  /** Counts openings: what an earlier one still has under way is ignored. */
+  private load = 0;
+  private isOpening = false;
+  /** What the listener asked for last, while nothing can play yet. */
+  private wantsSound = false;
+  private renewals = 0;
+  private renewedAt = -Infinity;
+  private renewing = -1;
+  private wasRecovered = false;
 
-  const set = (change: Partial<Playing>) => now.write({ ...now.read(), ...change });
-
-  function hear(): void {
-    const at = audio.currentTime;
-    const { isGrowing, until } = now.read();
-    set({ at, until: isGrowing || hls !== null ? until : finite(audio.duration) });
-  }
-  audio.addEventListener('timeupdate', hear);
-  audio.addEventListener('seeked', hear);
-  audio.addEventListener('durationchange', hear);
-  audio.addEventListener('playing', () => set({ status: 'playing', error: null }));
-  audio.addEventListener('pause', () => {
-    if (!audio.ended && now.read().status !== 'loading') set({ status: 'paused' });
-  });
-  audio.addEventListener('ended', () => set({ status: 'ended' }));
-  audio.addEventListener('waiting', () => {
-    const { isGrowing, until } = now.read();
-    set({ status: isGrowing && audio.currentTime > until - 1.5 ? 'waiting' : 'loading' });
-  });
-  audio.addEventListener('error', () => {
-    if (hls === null && current !== null) renew(audio.currentTime);
-  });
-
-  /** Opens the track's entry playlist at `from` seconds and plays. */
-  async function open(track: Track, from: number): Promise<void> {
-    const mine = ++load;
-    current = track;
-    wasGrowing = track.state !== 'ready';
-    set({
-      id: track.id, title: track.title, status: 'loading', error: null, at: from,
-      isGrowing: wasGrowing, until: (track.duration_ms ?? 0) / 1000, rungs: [], heard: null,
+  constructor(private readonly audio: HTMLAudioElement) {
+    for (const event of ['timeupdate', 'seeked', 'durationchange']) audio.addEventListener(event, () => this.hear());
+    audio.addEventListener('playing', () => this.set({ status: 'playing', error: null }));
+    audio.addEventListener('ended', () => this.set({ status: 'ended' }));
+    audio.addEventListener('pause', () => {
+      if (!audio.ended && !this.isOpening) this.set({ status: 'paused' });
     });
-    try {
-      const entry = await readJson<Entry>(`/api/v1/tracks/${encodeURIComponent(track.id)}/stream`);
-      if (mine !== load) return;
-      close();
-      if (playsNatively(audio)) await openNative(entry.url, from);
-      else await openHls(entry.url, from, mine);
-    } catch (error) {
-      if (mine === load) fail((error as Error).message);
+    audio.addEventListener('waiting', () => {
+      const { isGrowing, until } = this.now.read();
+      this.set({ status: isGrowing && audio.currentTime > until - NEAR_EDGE_SECONDS ? 'waiting' : 'loading' });
+    });
+    audio.addEventListener('error', () => {
+      if (this.hls === null && !this.isOpening) this.renew();
+    });
+    mediaKeys(() => this.toggleCurrent(), (by) => this.seek(audio.currentTime + by));
+  }
+
+  /** Plays the track, or pauses it when it is the one that plays. */
+  toggle(track: Track): void {
+    const { id, status } = this.now.read();
+    const { audio } = this;
+    const isFinishedNow = this.wasGrowing && track.state === 'ready';
+    if (id !== track.id || this.current === null) this.start(track, 0);
+    else if (this.isOpening) {
+      this.wantsSound = !this.wantsSound;
+      this.set({ status: this.wantsSound ? 'loading' : 'paused' });
+    } else if (!audio.paused) audio.pause();
+    else if (isFinishedNow) this.start(track, status === 'ended' ? 0 : audio.currentTime);
+    else {
+      this.set({ status: 'loading' });
+      void audio.play();
     }
   }
 
-  async function openNative(url: string, from: number): Promise<void> {
-    audio.src = url;
-    audio.currentTime = from;
-    await audio.play();
+  toggleCurrent(): void {
+    if (this.current !== null) this.toggle(this.current);
   }
 
-  async function openHls(url: string, from: number, mine: number): Promise<void> {
+  /** Plays the track from there, or goes there when it is the one that plays. */
+  playAt(track: Track, seconds: number): void {
+    if (this.current?.id === track.id) this.seek(seconds);
+    else this.start(track, seconds);
+  }
+
+  seek(seconds: number): void {
+    const { until, isGrowing } = this.now.read();
+    if (this.current === null || until <= 0) return;
+    const edge = isGrowing ? until - EDGE_SECONDS : until;
+    this.audio.currentTime = Math.max(0, Math.min(seconds, edge));
+    this.set({ at: this.audio.currentTime });
+  }
+
+  /** A rung's name, or `auto`; remembered for the next visit. */
+  choose(choice: string): void {
+    localStorage.setItem(CHOICE_KEY, choice);
+    this.set({ choice });
+    this.apply();
+  }
+
+  setVolume(volume: number): void {
+    this.audio.volume = volume;
+    this.set({ volume });
+  }
+
+  /** News of a track; the one that plays is known by its newest state from then on. */
+  learn(track: Track): void {
+    if (this.current?.id !== track.id || this.current === track) return;
+    this.current = track;
+    if (this.now.read().title !== track.title) this.set({ title: track.title });
+  }
+
+  /** What a listener starts by hand starts with a clean slate. */
+  private start(track: Track, from: number): void {
+    this.renewals = 0;
+    this.wasRecovered = false;
+    this.wantsSound = true;
+    void this.open(track, from);
+  }
+
+  /** Opens the track's entry playlist at `from` seconds. */
+  private async open(track: Track, from: number): Promise<void> {
+    const mine = ++this.load;
+    this.current = track;
+    this.isOpening = true;
+    this.wasGrowing = track.state !== 'ready';
+    this.set({
+      id: track.id, title: track.title, status: this.wantsSound ? 'loading' : 'paused', error: null, at: from,
+      isGrowing: this.wasGrowing, until: (track.duration_ms ?? 0) / 1000, rungs: [], heard: null,
+    });
+    try {
+      const entry = await readJson<Entry>(`/api/v1/tracks/${encodeURIComponent(track.id)}/stream`);
+      if (mine !== this.load) return;
+      this.close();
+      if (playsNatively(this.audio)) this.openNative(entry.url, from);
+      else await this.openHls(entry.url, from, mine);
+    } catch (error) {
+      if (mine === this.load) this.fail((error as Error).message);
+    }
+  }
+
+  private openNative(url: string, from: number): void {
+    this.audio.src = url;
+    this.audio.currentTime = from;
+    this.opened();
+  }
+
+  private async openHls(url: string, from: number, mine: number): Promise<void> {
     const { default: Hls } = await import('hls.js/light');
-    if (mine !== load) return;
+    if (mine !== this.load) return;
     if (!Hls.isSupported()) throw new Error('This browser can’t play HLS.');
-    const h = new Hls({ enableWorker: false, startPosition: from, backBufferLength: 60 });
-    hls = h;
+    const h = new Hls({ enableWorker: false, startPosition: from, maxMaxBufferLength: AHEAD_SECONDS, backBufferLength: BEHIND_SECONDS });
+    this.hls = h;
     h.on(Hls.Events.MANIFEST_PARSED, () => {
-      const rungs = h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.uri) }));
-      set({ rungs });
-      apply();
-      void audio.play().catch(() => set({ status: 'paused' }));
+      this.set({ rungs: h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.uri) })) });
+      this.apply();
+      this.opened();
     });
-    h.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => set({ isGrowing: details.live, until: details.edge }));
-    h.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => set({ heard: now.read().rungs[frag.level]?.name ?? null }));
+    h.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.set({ isGrowing: details.live, until: details.edge }));
+    h.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => this.set({ heard: this.now.read().rungs[frag.level]?.name ?? null }));
     h.on(Hls.Events.ERROR, (_, data) => {
+      if (mine !== this.load) return;
+      // Refused or gone: hls.js would try rung after rung with the same dead grant, and never call it fatal.
+      if (STALE.has(data.response?.code ?? 0)) return this.renew();
       if (!data.fatal) return;
-      if (data.type === Hls.ErrorTypes.MEDIA_ERROR && renewals === 0) {
-        renewals += 1;
+      if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.wasRecovered) {
+        this.wasRecovered = true;
         h.recoverMediaError();
-      } else renew(audio.currentTime);
+      } else this.renew();
     });
-    h.attachMedia(audio);
+    h.attachMedia(this.audio);
     h.loadSource(url);
   }
 
+  private opened(): void {
+    this.isOpening = false;
+    if (this.wantsSound) this.audio.play().catch(() => this.set({ status: 'paused' }));
+  }
+
   /** The grant ran out, a run was replaced, or the server was away: a new entry, the same place. */
-  function renew(at: number): void {
-    const track = current;
-    if (track === null) return;
-    if (renewals >= RENEWALS_MAX) return fail('This track can’t be played at the moment. Play tries again.');
-    renewals += 1;
-    const mine = load;
-    set({ status: now.read().isGrowing ? 'waiting' : 'loading' });
+  private renew(): void {
+    const track = this.current;
+    if (track === null || this.renewing === this.load) return;
+    const since = performance.now() - this.renewedAt;
+    this.renewals = since > CALM_MS ? 1 : this.renewals + 1;
+    if (this.renewals > RENEWALS_MAX) return this.fail('This track can’t be played at the moment. Play tries again.');
+    const at = this.isOpening ? this.now.read().at : this.audio.currentTime;
+    if (!this.isOpening) this.wantsSound = !this.audio.paused;
+    const mine = (this.renewing = this.load);
     setTimeout(() => {
-      if (mine === load) void open(track, at);
-    }, RENEW_MS);
+      if (mine !== this.load) return;
+      this.renewedAt = performance.now();
+      void this.open(this.current ?? track, at);
+    }, Math.max(0, RENEW_MS - since));
   }
 
-  function fail(error: string): void {
-    close();
-    current = null;
-    set({ status: 'failed', error });
+  private fail(error: string): void {
+    this.close();
+    this.current = null;
+    this.isOpening = false;
+    this.set({ status: 'failed', error });
   }
 
-  function close(): void {
-    hls?.destroy();
-    hls = null;
-    audio.removeAttribute('src');
+  private close(): void {
+    this.hls?.destroy();
+    this.hls = null;
+    this.audio.removeAttribute('src');
   }
 
   /** Auto stays among the AAC rungs: one codec never changes under the listener's ears unasked. */
-  function apply(): void {
-    if (hls === null) return;
-    const { rungs, choice } = now.read();
-    const wanted = rungs.find((r) => r.name === choice)?.level ?? -1;
+  private apply(): void {
+    if (this.hls === null) return;
+    const { rungs, choice } = this.now.read();
     const lossless = rungs.find((r) => r.name.startsWith('Lossless'))?.level ?? -1;
-    hls.autoLevelCapping = lossless > 0 && lossless === rungs.length - 1 ? lossless - 1 : -1;
-    hls.nextLevel = wanted;
+    this.hls.autoLevelCapping = lossless > 0 && lossless === rungs.length - 1 ? lossless - 1 : -1;
+    this.hls.nextLevel = rungs.find((r) => r.name === choice)?.level ?? -1;
   }
 
-  function toggle(track: Track): void {
-    const { id, status } = now.read();
-    const isFinishedNow = wasGrowing && track.state === 'ready' && (status === 'ended' || status === 'paused');
-    if (id !== track.id || status === 'failed' || current === null) {
-      renewals = 0;
-      void open(track, 0);
-    } else if (audio.paused && isFinishedNow) {
-      renewals = 0;
-      void open(track, status === 'ended' ? 0 : audio.currentTime);
-    } else if (audio.paused) {
-      set({ status: 'loading' });
-      void audio.play();
-    } else audio.pause();
+  /** Notes how far the sound is; where the browser plays by itself, also how far it could be. */
+  private hear(): void {
+    if (this.isOpening) return;
+    const { audio } = this;
+    this.set({ at: audio.currentTime });
+    if (this.hls !== null || audio.seekable.length === 0) return;
+    this.set({ until: audio.seekable.end(audio.seekable.length - 1), isGrowing: !Number.isFinite(audio.duration) });
   }
 
-  function toggleCurrent(): void {
-    if (current !== null) toggle(current);
+  private set(change: Partial<Playing>): void {
+    this.now.write({ ...this.now.read(), ...change });
   }
-
-  function playAt(track: Track, seconds: number): void {
-    if (now.read().id === track.id && current !== null) return seek(seconds);
-    renewals = 0;
-    void open(track, seconds);
-  }
-
-  function seek(seconds: number): void {
-    const { until, isGrowing } = now.read();
-    if (current === null || until <= 0) return;
-    const edge = isGrowing ? until - EDGE_SECONDS : until;
-    audio.currentTime = Math.max(0, Math.min(seconds, edge));
-    set({ at: audio.currentTime });
-  }
-
-  function choose(choice: string): void {
-    localStorage.setItem(CHOICE_KEY, choice);
-    set({ choice });
-    apply();
-  }
-
-  function setVolume(volume: number): void {
-    audio.volume = volume;
-    set({ volume });
-  }
-
-  mediaKeys(toggleCurrent, (by) => seek(audio.currentTime + by));
-  return {
-    now, toggle, playAt, seek, choose, setVolume,
-    toggleCurrent,
-    heard(track) {
-      if (current?.id !== track.id || current === track) return;
-      current = track;
-      if (now.read().title !== track.title) set({ title: track.title });
-    },
-  };
 }
 
 /** Only Apple's own engine: others that claim HLS don't yet play a growing playlist from its start. */
@@ -250,5 +280,3 @@ function mediaKeys(toggle: () => void, seekBy: (seconds: number) => void): void 
   navigator.mediaSession.setActionHandler('seekbackward', () => seekBy(-10));
   navigator.mediaSession.setActionHandler('seekforward', () => seekBy(10));
 }
-
-const finite = (n: number): number => (Number.isFinite(n) ? n : 0);

@@ -81,6 +81,10 @@ describe('the list', () => {
     expect(all({ what: 'track', track: track('t') }, { what: 'track', track: track('t', { state: 'taken_down' }) }).rows).toEqual([]);
     expect(all({ what: 'track', track: track('t', { state: 'taken_down' }) }).rows).toEqual([]);
   });
+  it('doesn’t bring back what was cancelled', () => {
+    const s = all(chosen, { what: 'named', key: 'k', trackId: 't' }, { what: 'gone', key: 'k' }, { what: 'track', track: track('t') });
+    expect(s.rows).toEqual([]);
+  });
   it('keeps the rows of others as they are', () => {
     const s = all({ what: 'track', track: track('a') }, { what: 'track', track: track('b') });
     const next = after(s, { what: 'track', track: track('b', { title: 'B' }) });

@@ -10,6 +10,8 @@ export interface Rows {
   nextCursor: string | null;
   /** The first page has arrived, so an empty list means that there is nothing. */
   isLoaded: boolean;
+  /** Tracks whose row was taken away: late news of them is no news. */
+  gone: ReadonlySet<string>;
 }
 
 export type Happened =
@@ -22,7 +24,7 @@ export type Happened =
   | { what: 'page'; page: Page }
   | { what: 'gone'; key: string };
 
-export const NOTHING: Rows = { rows: [], nextCursor: null, isLoaded: false };
+export const NOTHING: Rows = { rows: [], nextCursor: null, isLoaded: false, gone: new Set() };
 
 export function after(state: Rows, event: Happened): Rows {
   switch (event.what) {
@@ -41,7 +43,7 @@ export function after(state: Rows, event: Happened): Rows {
     case 'page':
       return { ...event.page.items.reduce(withTrack, state), nextCursor: event.page.next_cursor, isLoaded: true };
     case 'gone':
-      return { ...state, rows: state.rows.filter((r) => r.key !== event.key) };
+      return without(state, event.key);
   }
 }
 
@@ -57,11 +59,16 @@ function chosen(state: Rows, e: Extract<Happened, { what: 'chosen' }>): Rows {
   });
 }
 
+function without(state: Rows, key: string): Rows {
+  const ids = state.rows.flatMap((r) => (r.key === key && r.trackId !== null ? [r.trackId] : []));
+  return { ...state, rows: state.rows.filter((r) => r.key !== key), gone: new Set([...state.gone, ...ids]) };
+}
+
 function named(state: Rows, key: string, trackId: string): Rows {
   const twin = state.rows.find((r) => r.trackId === trackId && r.key !== key);
-  const without = twin === undefined ? state : { ...state, rows: state.rows.filter((r) => r !== twin) };
-  const at = without.rows.findIndex((r) => r.key === key);
-  return at < 0 ? state : replaced(without, at, (r) => withOffset(renamed(r, trackId, twin?.track ?? null)));
+  const single = twin === undefined ? state : { ...state, rows: state.rows.filter((r) => r !== twin) };
+  const at = single.rows.findIndex((r) => r.key === key);
+  return at < 0 ? state : replaced(single, at, (r) => withOffset(renamed(r, trackId, twin?.track ?? null)));
 }
 
 /** Another track than before: the old upload is gone, and this one starts at its first byte. */
@@ -77,7 +84,7 @@ function withTrack(state: Rows, track: Track): Rows {
     if (track.state === 'taken_down') return { ...state, rows: state.rows.filter((_, i) => i !== at) };
     return replaced(state, at, (r) => withOffset({ ...r, track }));
   }
-  if (track.state === 'taken_down') return state;
+  if (track.state === 'taken_down' || state.gone.has(track.id)) return state;
   const row: Row = { key: `track-${track.id}`, trackId: track.id, track, sending: null };
   const older = state.rows.findIndex((r) => r.track !== null && r.track.created_at < track.created_at);
   const rows = [...state.rows];

@@ -37,7 +37,7 @@ function Numbers({ sending }: { sending: Sending }) {
   const rest = phase === 'sending' && speed !== null && speed > 0 ? left((size - sent) / speed) : '';
   return (
     <p class="numbers">
-      <strong>{percent(sent, size)} %</strong>
+      <strong>{percent(durable, size)} %</strong>
       <span class="key key-sent" data-sent={sent}>
         {bytes(sent)} sent
       </span>

@@ -22,52 +22,90 @@ interface Live {
   print: string;
 }
 
-export interface Sendings {
-  add(files: File[]): Promise<void>;
-  pause(key: string): void;
-  resume(key: string): void;
-  cancel(key: string): Promise<void>;
-  /** The file of a row that survived a reload. False: it is another file. */
-  giveFile(key: string, file: File): Promise<boolean>;
-}
+export class Sendings {
+  private readonly live = new Map<string, Live>();
 
-export function sendings(store: Store<Rows>, announce: (text: string) => void): Sendings {
-  const live = new Map<string, Live>();
-  const happen = (event: Happened) => store.write(after(store.read(), event));
-  const phaseOf = (key: string) => store.read().rows.find((r) => r.key === key)?.sending?.phase;
-
-  for (const kept of allKept().reverse()) {
-    happen({ what: 'chosen', key: kept.id, name: kept.name, size: kept.size, phase: 'needs_file', trackId: kept.trackId });
+  constructor(
+    private readonly store: Store<Rows>,
+    private readonly announce: (text: string) => void,
+  ) {
+    for (const kept of allKept().reverse()) {
+      this.happen({ what: 'chosen', key: kept.id, name: kept.name, size: kept.size, phase: 'needs_file', trackId: kept.trackId });
+    }
+    window.addEventListener('online', () => {
+      for (const r of store.read().rows) if (r.sending?.phase === 'stopped') this.resume(r.key);
+    });
   }
-  window.addEventListener('online', () => {
-    for (const r of store.read().rows) if (r.sending?.phase === 'stopped' && live.has(r.key)) resume(r.key);
-  });
+
+  /** New files; one that was left unfinished goes on where it was. */
+  async add(files: File[]): Promise<void> {
+    for (const file of files) {
+      const print = await fingerprint(file);
+      if ([...this.live.values()].some((l) => l.print === print)) continue;
+      const kept = allKept().find((k) => k.fingerprint === print) ?? null;
+      this.enqueue(kept?.id ?? randomId(), file, print, kept);
+    }
+    this.pump();
+  }
+
+  /** The file of a row that survived a reload. False: it is another file. */
+  async giveFile(key: string, file: File): Promise<boolean> {
+    const kept = allKept().find((k) => k.id === key);
+    const print = await fingerprint(file);
+    if (kept === undefined || kept.fingerprint !== print) return false;
+    this.enqueue(key, file, print, kept);
+    this.pump();
+    return true;
+  }
+
+  pause(key: string): void {
+    const was = this.store.read().rows.find((r) => r.key === key)?.sending?.phase;
+    if (was === 'sending') void this.live.get(key)?.upload.abort();
+    if (was === 'sending' || was === 'queued') this.happen({ what: 'phase', key, phase: 'paused' });
+    this.pump();
+  }
+
+  resume(key: string): void {
+    if (!this.live.has(key)) return;
+    this.happen({ what: 'phase', key, phase: 'queued' });
+    this.pump();
+  }
+
+  /** Ends the upload here and on the server. */
+  async cancel(key: string): Promise<void> {
+    const sending = this.live.get(key);
+    const url = sending?.upload.url ?? allKept().find((k) => k.id === key)?.url ?? null;
+    try {
+      await sending?.upload.abort();
+      if (url !== null) await Upload.terminate(url, { headers: writeHeaders(), retryDelays: [0, 1000] });
+    } catch (error) {
+      // 404 and 410: it is gone already, which is what was wanted.
+      const status = (error as DetailedError).originalResponse?.getStatus() ?? 0;
+      if (status !== 404 && status !== 410) {
+        this.happen({ what: 'phase', key, phase: sending === undefined ? 'needs_file' : 'stopped', error: reason(error as Error) });
+        return;
+      }
+    }
+    for (const k of allKept()) if (k.url === url) forget(k.id);
+    this.live.delete(key);
+    this.happen({ what: 'gone', key });
+    this.pump();
+  }
 
   /** Starts what waits, oldest first, while there is room. */
-  function pump(): void {
-    const rows = store.read().rows;
+  private pump(): void {
+    const rows = this.store.read().rows;
     let room = AT_ONCE - rows.filter((r) => r.sending?.phase === 'sending').length;
     for (const row of [...rows].reverse()) {
-      const waiting = row.sending?.phase === 'queued' ? live.get(row.key) : undefined;
+      const waiting = row.sending?.phase === 'queued' ? this.live.get(row.key) : undefined;
       if (waiting === undefined || room <= 0) continue;
       room -= 1;
-      happen({ what: 'phase', key: row.key, phase: 'sending' });
+      this.happen({ what: 'phase', key: row.key, phase: 'sending' });
       waiting.upload.start();
     }
   }
 
-  async function add(files: File[]): Promise<void> {
-    for (const file of files) {
-      const print = await fingerprint(file);
-      const kept = allKept().find((k) => k.fingerprint === print);
-      const key = kept?.id ?? randomId();
-      if ([...live.values()].some((l) => l.print === print)) continue;
-      enqueue(key, file, print, kept ?? null);
-    }
-    pump();
-  }
-
-  function enqueue(key: string, file: File, print: string, kept: Kept | null): void {
+  private enqueue(key: string, file: File, print: string, kept: Kept | null): void {
     const speed = speedometer();
     let trackId = kept?.trackId ?? null;
     const upload = new Upload(file, {
@@ -78,77 +116,34 @@ export function sendings(store: Store<Rows>, announce: (text: string) => void): 
       urlStorage: keeping(key, file.name, () => trackId),
       fingerprint: async () => print,
       removeFingerprintOnSuccess: true,
-      onProgress: (sent) => happen({ what: 'progressed', key, sent, speed: speed.note(performance.now(), sent) }),
+      onProgress: (sent) => this.happen({ what: 'progressed', key, sent, speed: speed.note(performance.now(), sent) }),
       onAfterResponse: (request, response) => {
-        const named = response.getHeader('Millrace-Track');
-        if (named !== undefined && named !== null && named !== trackId) {
+        const named = response.getHeader('Millrace-Track') ?? null;
+        if (named !== null && named !== trackId) {
           trackId = named;
-          happen({ what: 'named', key, trackId: named });
+          this.happen({ what: 'named', key, trackId });
         }
         const offset = Number(response.getHeader('Upload-Offset') ?? Number.NaN);
-        if (request.getMethod() !== 'POST' && Number.isFinite(offset)) happen({ what: 'acknowledged', key, offset });
+        if (request.getMethod() !== 'POST' && Number.isFinite(offset)) this.happen({ what: 'acknowledged', key, offset });
       },
-      onSuccess: () => {
-        live.delete(key);
-        happen({ what: 'phase', key, phase: 'sent' });
-        announce(`${titleOf(file.name)}: every byte has arrived.`);
-        pump();
-      },
-      onError: (error) => {
-        happen({ what: 'phase', key, phase: 'stopped', error: reason(error) });
-        announce(`${titleOf(file.name)}: the upload stopped. ${reason(error)}`);
-        pump();
-      },
+      onSuccess: () => this.ended(key, 'sent', null, `${titleOf(file.name)}: every byte has arrived.`),
+      onError: (error) => this.ended(key, 'stopped', reason(error), `${titleOf(file.name)}: the upload stopped. ${reason(error)}`),
     });
     if (kept !== null) upload.resumeFromPreviousUpload(previous(kept));
-    live.set(key, { upload, print });
-    happen({ what: 'chosen', key, name: file.name, size: file.size, phase: 'queued', trackId });
+    this.live.set(key, { upload, print });
+    this.happen({ what: 'chosen', key, name: file.name, size: file.size, phase: 'queued', trackId });
   }
 
-  function pause(key: string): void {
-    const was = phaseOf(key);
-    if (was === 'sending') void live.get(key)?.upload.abort();
-    if (was === 'sending' || was === 'queued') happen({ what: 'phase', key, phase: 'paused' });
-    pump();
+  private ended(key: string, phase: 'sent' | 'stopped', error: string | null, said: string): void {
+    if (phase === 'sent') this.live.delete(key);
+    this.happen({ what: 'phase', key, phase, error });
+    this.announce(said);
+    this.pump();
   }
 
-  function resume(key: string): void {
-    if (!live.has(key)) return;
-    happen({ what: 'phase', key, phase: 'queued' });
-    pump();
+  private happen(event: Happened): void {
+    this.store.write(after(this.store.read(), event));
   }
-
-  async function cancel(key: string): Promise<void> {
-    const kept = allKept().find((k) => k.id === key);
-    const sending = live.get(key);
-    const url = sending?.upload.url ?? kept?.url ?? null;
-    try {
-      await sending?.upload.abort();
-      if (url !== null) await Upload.terminate(url, { headers: writeHeaders(), retryDelays: [0, 1000] });
-    } catch (error) {
-      // 404 and 410: it is gone already, which is what was wanted.
-      const status = (error as DetailedError).originalResponse?.getStatus() ?? 0;
-      if (status !== 404 && status !== 410) {
-        happen({ what: 'phase', key, phase: sending === undefined ? 'needs_file' : 'stopped', error: reason(error as Error) });
-        return;
-      }
-    }
-    for (const k of allKept()) if (k.url === url) forget(k.id);
-    live.delete(key);
-    happen({ what: 'gone', key });
-    pump();
-  }
-
-  async function giveFile(key: string, file: File): Promise<boolean> {
-    const kept = allKept().find((k) => k.id === key);
-    const print = await fingerprint(file);
-    if (kept === undefined || kept.fingerprint !== print) return false;
-    enqueue(key, file, print, kept);
-    pump();
-    return true;
-  }
-
-  return { add, pause, resume, cancel, giveFile };
 }
 
 function reason(error: Error | DetailedError): string {

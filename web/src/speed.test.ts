@@ -16,3 +16,11 @@ it('forgets what a lost connection took back', () => {
   expect(s.note(2000, 3000)).toBeNull();
   expect(s.note(3000, 4000)).toBe(1000);
 });
+
+it('begins anew after a pause', () => {
+  const s = speedometer();
+  s.note(0, 0);
+  s.note(1000, 9000);
+  expect(s.note(61_000, 9000)).toBeNull();
+  expect(s.note(62_000, 11_000)).toBe(2000);
+});

@@ -13,7 +13,7 @@ export function speedometer(): Speedometer {
   return {
     note(now, bytes) {
       const last = seen[seen.length - 1];
-      if (last !== undefined && bytes < last.bytes) seen = [];
+      if (last !== undefined && (bytes < last.bytes || now - last.at > WINDOW_MS)) seen = [];
       seen.push({ at: now, bytes });
       while (seen.length > 2 && now - (seen[0]?.at ?? now) > WINDOW_MS) seen.shift();
       const first = seen[0];
