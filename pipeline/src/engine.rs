@@ -25,7 +25,7 @@ use crate::{
     budget::Budget,
     lease::{Holders, interval},
     limits::{Limits, MEDIA_SHARE, PartMap},
-    media::ladder::Ladder,
+    media::{Event, Ladder, Order, Worker},
     store::Store,
     tee::{Phase, Window},
 };
@@ -184,6 +184,19 @@ impl Engine {
         &self.db
     }
 
+    /// Starts a worker, sees that it locks itself in and asks for bytes, and ends it.
+    ///
+    /// # Errors
+    /// Why tracks can't be encoded here.
+    pub async fn probe_worker(&self) -> Result<(), String> {
+        let Encoding { ladder, segment_seconds, exe } = self.encoding.clone();
+        let mut worker = Worker::spawn(Order::stream(ladder, segment_seconds, exe)).await.map_err(|e| e.to_string())?;
+        match worker.next().await {
+            Event::Failed(failure) => Err(failure.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// Bytes of the upload budget in use now.
     pub fn memory_used(&self) -> usize {
         self.budget.used() + self.media_budget.used()
@@ -327,6 +340,17 @@ impl Engine {
         self.settle_window(look.track, Phase::Gone, look.offset);
         tracing::info!(upload.id = %id, track.id = %look.track, "upload aborted");
         Ok(())
+    }
+
+    /// Gives a track another title; `false` when there is none.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn retitle(&self, track: Id<Track>, title: &str) -> sqlx::Result<bool> {
+        let done = sqlx::query!("UPDATE tracks SET title = $2, updated_at = now() WHERE id = $1", track.uuid(), title)
+            .execute(&self.db)
+            .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Deletes, after `wait`, what an upload has in the store: the transaction that makes it right says so in rows.

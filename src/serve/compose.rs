@@ -6,18 +6,24 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail};
+use api::{
+    Api, CursorKey,
+    accounts::Accounts,
+    health::{Health, Probe},
+    pages::Pages,
+    tracks::{Beat, EVENT_STREAMS_MAX, Tracks},
+};
 use axum::{Router, routing::get};
 use front::{Gate, Route, TrustedProxies, csrf, session::Cookies};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, store};
 use sqlx::PgPool;
+use stream_server::media::Media;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{
-    health::{self, Health},
-    secrets::Secrets,
-};
+use super::{secrets::Secrets, verbs::Verbs};
 use crate::config::{Config, Environment, Role};
 
 /// The key that signs grants now. A rotation adds one.
@@ -33,8 +39,6 @@ pub struct Parts<'a> {
     pub secrets: Secrets,
     /// Which node this is.
     pub node: Uuid,
-    /// The probes' subject.
-    pub health: Health,
     /// Cancelled when no new work may start.
     pub stop: &'a CancellationToken,
     /// Everything that the drain waits for.
@@ -61,34 +65,82 @@ pub async fn compose(parts: Parts<'_>) -> anyhow::Result<Routers> {
     pipeline::digest::self_check().map_err(anyhow::Error::msg)?;
     let engine = engine(&parts)?;
     engine.start().await.context("can't take back what an earlier process held")?;
-
-    let keys = Keys::new((GRANT_KEY, &secrets.grant.0), None);
-    let roles = &config.roles.0;
-    let mut routes: Vec<Route> = Vec::new();
-    if roles.contains(&Role::Uploads) {
-        routes.extend(stream_server::uploads::routes(&engine));
-    }
-    if roles.contains(&Role::Playback) {
-        routes.extend(stream_server::media::routes(&stream_server::media::Media {
-            engine: Arc::clone(&engine),
-            keys: keys.clone(),
-        }));
-    }
+    api::accounts::flow::ensure_owner(pool, &config.data).await.context("can't make the owner's account")?;
 
     let proxies: TrustedProxies = config.trusted_proxies.to_string().parse().context("MILLRACE_TRUSTED_PROXIES")?;
-    let secure = config.public_url.as_ref().is_some_and(|url| url.to_string().starts_with("https:"));
+    let cookies =
+        Cookies { secure: config.public_url.as_ref().is_some_and(|url| url.to_string().starts_with("https:")) };
     let gate = Gate {
         db: (*pool).clone(),
         csrf: csrf::Key::new(&secrets.csrf.0),
-        cookies: Cookies { secure },
+        cookies,
         origins: config.public_url.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()).collect(),
         proxies: proxies.clone(),
     };
-    run_engine(&parts, &engine);
-    let public = front::router(routes, gate).merge(health::routes(parts.health.clone(), parts.stop.clone()));
-    let admin = health::routes(parts.health, parts.stop.clone())
+    let health = health(&parts, &engine);
+    let public = front::router(routes(&parts, &engine, &health, cookies), gate.clone());
+    let admin = front::router(api::health_routes(health), gate)
         .route("/metrics", get(move || std::future::ready(metrics.render())));
+    run_engine(&parts, &engine);
     Ok(Routers { public, admin, proxies })
+}
+
+/// What each role answers.
+fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Cookies) -> Vec<Route> {
+    let Parts { config, pool, secrets, .. } = parts;
+    let grants = Keys::new((GRANT_KEY, &secrets.grant.0), None);
+    let has = |role| config.roles.0.contains(&role);
+    let mut routes = Vec::new();
+    if has(Role::Uploads) {
+        routes.extend(stream_server::uploads::routes(engine));
+    }
+    if has(Role::Playback) {
+        routes.extend(stream_server::media::routes(&Media { engine: Arc::clone(engine), keys: grants.clone() }));
+    }
+    if !has(Role::Api) {
+        routes.extend(api::health_routes(health.clone()));
+        return routes;
+    }
+    let accounts = Accounts { db: (*pool).clone(), cookies, is_development: config.env == Environment::Development };
+    routes.extend(api::routes(Api {
+        tracks: Tracks {
+            db: (*pool).clone(),
+            engine: Arc::new(Verbs(Arc::clone(engine))),
+            grants,
+            cursors: CursorKey::new(&secrets.cursor.0),
+            stream_url_ttl: config.stream_url_ttl.0,
+            beat: Beat::default(),
+            streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
+        },
+        pages: Pages { db: (*pool).clone(), accounts: accounts.clone(), csrf: csrf::Key::new(&secrets.csrf.0) },
+        accounts,
+        health: health.clone(),
+        documents: vec![stream_server::document()],
+    }));
+    routes
+}
+
+/// What the process stands on (UP-20).
+fn health(parts: &Parts<'_>, engine: &Arc<Engine>) -> Health {
+    let (stop, store, worker) = (parts.stop.clone(), Arc::clone(engine), Arc::clone(engine));
+    let text = |e: &dyn std::error::Error| e.to_string();
+    Health::new(vec![
+        Probe::needed("process", move || {
+            let draining = stop.is_cancelled();
+            async move { if draining { Err("draining".into()) } else { Ok(()) } }
+        }),
+        Probe::db(parts.pool.clone()),
+        Probe::needed("store", move || {
+            let store = Arc::clone(store.store());
+            async move { store.probe().await.map_err(|e| text(&e)) }
+        }),
+        Probe::disabled("s3"),
+        Probe::disabled("redis"),
+        Probe::helpful("media_worker", move || {
+            let engine = Arc::clone(&worker);
+            async move { engine.probe_worker().await }
+        }),
+    ])
 }
 
 /// The engine, over the store that the settings name.
@@ -127,9 +179,4 @@ fn run_engine(parts: &Parts<'_>, engine: &Arc<Engine>) {
         drained.stop();
     });
     parts.tasks.spawn(background.run());
-}
-
-/// Development signs in whoever sits at this machine; see `api::accounts`.
-pub fn is_development(config: &Config) -> bool {
-    config.env == Environment::Development
 }

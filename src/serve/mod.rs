@@ -4,12 +4,12 @@
 //! On SIGTERM or Ctrl-C: no new work, drain, stop the database; all within [`STOP_MAX`]. A second signal ends the drain.
 
 mod compose;
-mod health;
 mod listen;
 mod log;
 mod node;
 mod secrets;
 mod stop;
+mod verbs;
 
 use std::time::Duration;
 
@@ -67,13 +67,11 @@ async fn run(
     database::migrate(&pool).await?;
     let secrets = secrets::load_or_make(&loaded.config.data)?;
     let tasks = TaskTracker::new();
-    let health = health::Health { pool: pool.clone(), private: database.private.as_ref().map(|p| p.state()) };
     let parts = compose::Parts {
         config: &loaded.config,
         pool: &pool,
         secrets,
         node: node::load_or_make(&loaded.config.data)?,
-        health,
         stop: &stop.first,
         tasks: &tasks,
     };

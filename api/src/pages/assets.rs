@@ -31,7 +31,7 @@ pub(super) fn built() -> Option<Built> {
 }
 
 /// `GET /assets/{name}`
-pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     answer(FILES, &name, &headers)
 }
 

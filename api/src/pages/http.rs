@@ -4,12 +4,14 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{Query, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
 };
+use front::accept::Peer;
 use schema::caller::Caller;
 
-use super::{CsrfToken, Pages, assets, model, sql};
+use super::{Pages, assets, model, sql};
+use crate::accounts::flow;
 
 /// Scripts, styles, pictures, sound and requests from here only; `blob:` is how a script feeds an `<audio>`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -19,16 +21,28 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const ROWS: i64 = 50;
 
 /// `GET /`
-pub async fn home(
+pub(super) async fn home(
     State(pages): State<Pages>,
     caller: Option<Extension<Caller>>,
-    csrf: Option<Extension<CsrfToken>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
 ) -> Response {
-    let Some(Extension(caller)) = caller else {
-        return Redirect::to("/sign-in").into_response();
+    let (caller, cookie) = match caller {
+        Some(Extension(caller)) => (caller, None),
+        None => match at_home(&pages, peer, &headers).await {
+            Some((caller, cookie)) => (caller, Some(cookie)),
+            None => return Redirect::to("/sign-in").into_response(),
+        },
     };
+    let token = caller.session.map(|session| pages.csrf.token(session)).unwrap_or_default();
     match sql::tracks_of(&pages.db, caller.account, ROWS).await {
-        Ok(rows) => page(&model::Home { frame: frame("Your tracks", csrf), rows }),
+        Ok(rows) => {
+            let mut answer = page(&model::Home { frame: frame("Your tracks", token), rows });
+            if let Some(cookie) = cookie {
+                answer.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            answer
+        }
         Err(error) => {
             tracing::error!(%error, "the home page's list can't be read");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -36,19 +50,30 @@ pub async fn home(
     }
 }
 
+/// The owner, signed in for having opened the page on their own machine.
+async fn at_home(pages: &Pages, peer: Option<Extension<Peer>>, headers: &HeaderMap) -> Option<(Caller, HeaderValue)> {
+    let Extension(Peer(peer)) = peer?;
+    match flow::sign_in_at_home(&pages.accounts, peer.ip(), headers).await {
+        Ok(signed_in) => signed_in,
+        Err(error) => {
+            tracing::error!(%error, "the owner can't be signed in");
+            None
+        }
+    }
+}
+
 /// What `/sign-in` is told by whoever refused the last try.
 #[derive(Debug, Default, serde::Deserialize)]
-pub struct Tried {
+pub(super) struct Tried {
     failed: Option<String>,
 }
 
 /// `GET /sign-in`, and `GET /sign-in?failed` after a wrong token. The form posts `token` and `csrf` to `/sign-in`.
-pub async fn sign_in(Query(tried): Query<Tried>, csrf: Option<Extension<CsrfToken>>) -> Response {
-    page(&model::SignIn { frame: frame("Sign in", csrf), has_failed: tried.failed.is_some() })
+pub(super) async fn sign_in(Query(tried): Query<Tried>) -> Response {
+    page(&model::SignIn { frame: frame("Sign in", String::new()), has_failed: tried.failed.is_some() })
 }
 
-fn frame(title: &'static str, csrf: Option<Extension<CsrfToken>>) -> model::Frame {
-    let csrf = csrf.map(|Extension(CsrfToken(token))| token).unwrap_or_default();
+fn frame(title: &'static str, csrf: String) -> model::Frame {
     model::Frame { title, built: assets::built(), csrf }
 }
 
@@ -76,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_policy_of_a_page_knows_no_unsafe() {
-        let answer = sign_in(Query(Tried::default()), None).await;
+        let answer = sign_in(Query(Tried::default())).await;
         let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(
             policy.starts_with("default-src 'none'") && !policy.contains("unsafe") && !policy.contains('*'),
@@ -90,7 +115,7 @@ mod tests {
             String::from_utf8(axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec())
         };
         let tried = Tried { failed: Some(String::new()) };
-        assert!(body(sign_in(Query(tried), None).await).await.unwrap().contains("role=\"alert\""));
-        assert!(!body(sign_in(Query(Tried::default()), None).await).await.unwrap().contains("role=\"alert\""));
+        assert!(body(sign_in(Query(tried)).await).await.unwrap().contains("role=\"alert\""));
+        assert!(!body(sign_in(Query(Tried::default())).await).await.unwrap().contains("role=\"alert\""));
     }
 }

@@ -1,35 +1,50 @@
 //! The web pages: what the server renders, and the scripts and styles that it carries for them.
 //!
 //! Promises: no inline script or style, no request to anybody else, and a list that reads well without JavaScript.
-//! Absent:   who the caller is and how they prove it. Whoever composes the routes puts [`Caller`](schema::caller::Caller)
-//!           and [`CsrfToken`] into the request's extensions; without a caller the home page sends to `/sign-in`.
+//! Absent:   what may be done without signing in: nothing. Who has no session is sent to `/sign-in`, but for the owner on
+//!           their own machine ([`crate::accounts::model::Arrival`]).
 
 mod assets;
 mod http;
 mod model;
 mod sql;
 
-pub use assets::asset;
-pub use http::{home, sign_in};
+use std::time::Duration;
 
-use axum::{Router, routing::get};
+use ::http::Method;
+use front::{BodyLimit, Cache, Csrf, Policy, Route, Time, Who, csrf};
+
+use crate::accounts::Accounts;
 
 /// What the pages need.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pages {
     /// Where the tracks are listed from. The pages only read.
     pub db: sqlx::PgPool,
+    /// Signs the owner in on their own machine.
+    pub accounts: Accounts,
+    /// What a write by cookie must repeat in `X-CSRF-Token`; the page hands it to its scripts in a `<meta>`.
+    pub csrf: csrf::Key,
 }
 
-/// What a write by cookie must repeat in `X-CSRF-Token`; the page hands it to its scripts in a `<meta>`.
-#[derive(Clone, Debug)]
-pub struct CsrfToken(pub String);
+/// A page is rendered from one query.
+const PAGE: Policy = Policy {
+    who: Who::Visitor,
+    csrf: Csrf::Exempt,
+    body: BodyLimit::Bytes(0),
+    time: Time::Limit(Duration::from_secs(30)),
+    cache: Cache::ByHandler,
+    cors: false,
+};
+
+/// Scripts and styles hold nothing of anybody.
+const ASSET: Policy = Policy { who: Who::Anyone, ..PAGE };
 
 /// The pages and their assets.
-pub fn routes(pages: Pages) -> Router {
-    Router::new()
-        .route("/", get(home))
-        .route("/sign-in", get(sign_in))
-        .route("/assets/{name}", get(asset))
-        .with_state(pages)
+pub(crate) fn routes(pages: Pages) -> Vec<Route> {
+    vec![
+        Route::on(Method::GET, "/", PAGE, pages, http::home),
+        Route::on(Method::GET, "/sign-in", ASSET, (), http::sign_in),
+        Route::on(Method::GET, "/assets/{name}", ASSET, (), assets::asset),
+    ]
 }

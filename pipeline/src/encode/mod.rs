@@ -14,7 +14,6 @@ use std::{sync::Arc, time::Duration};
 
 use schema::{
     Id, Tx,
-    caller::Account,
     job::{self, Job},
     machine::{Refused, take},
     track::{self, Track},
@@ -65,16 +64,15 @@ pub enum RetryError {
 }
 
 impl Engine {
-    /// Encodes a failed track again from its stored bytes.
+    /// Encodes a failed track again from its stored bytes. Whose it is, the caller has checked.
     ///
     /// # Errors
     /// [`RetryError`].
-    pub async fn retry(&self, owner: Id<Account>, id: Id<Track>) -> Result<(), RetryError> {
+    pub async fn retry(&self, id: Id<Track>) -> Result<(), RetryError> {
         let mut tx = self.db.begin().await?;
         let stored = sqlx::query_scalar!(
-            "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 AND owner = $2 FOR UPDATE",
-            id.uuid(),
-            owner.uuid()
+            "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 FOR UPDATE",
+            id.uuid()
         )
         .fetch_optional(&mut *tx)
         .await?

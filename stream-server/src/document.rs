@@ -1,0 +1,135 @@
+//! OpenAPI of this crate's routes, told by the API beside its own. The protocols have their own specifications; here
+//! stands what a reader of the document needs to find them.
+
+use utoipa::OpenApi;
+
+/// The routes of uploads and media.
+#[derive(OpenApi)]
+#[openapi(paths(options, options_one, create, overridden, offset, append, terminate, entry, below))]
+struct Routes;
+
+/// The document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Routes::openapi()
+}
+
+macro_rules! operation {
+    ($name:ident, $method:ident, $path:literal, $tag:literal, $summary:literal,
+     $(params($($param:literal),*),)? $(($status:literal, $said:literal)),+) => {
+        #[doc = $summary]
+        #[utoipa::path($method, path = $path, tag = $tag, $(params($(($param = String, Path)),*),)?
+            responses($((status = $status, description = $said)),+))]
+        #[expect(dead_code, reason = "the macro above it makes the document; the handlers are beside their routes")]
+        fn $name() {}
+    };
+}
+
+operation!(
+    options,
+    options,
+    "/files",
+    "uploads",
+    "What this server speaks of tus 1.0",
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size")
+);
+operation!(
+    options_one,
+    options,
+    "/files/{id}",
+    "uploads",
+    "The same for one upload",
+    params("id"),
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size")
+);
+operation!(
+    create,
+    post,
+    "/files",
+    "uploads",
+    "Creates an upload and its track (tus 1.0, creation)",
+    (201, "Location, Upload-Offset, Upload-Expires, Millrace-Track"),
+    (400, "A header is missing or bad"),
+    (401, "Not signed in"),
+    (403, "Not allowed to upload"),
+    (412, "Another tus version"),
+    (413, "Larger than the limit"),
+    (422, "The bytes aren't those that were promised")
+);
+operation!(
+    overridden,
+    post,
+    "/files/{id}",
+    "uploads",
+    "PATCH, HEAD or DELETE by X-HTTP-Method-Override",
+    params("id"),
+    (204, "As the method that is meant"),
+    (404, "No such upload"),
+    (405, "No such override")
+);
+operation!(
+    offset,
+    head,
+    "/files/{id}",
+    "uploads",
+    "How many bytes are durable",
+    params("id"),
+    (200, "Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"),
+    (404, "No such upload"),
+    (410, "It ended")
+);
+operation!(
+    append,
+    patch,
+    "/files/{id}",
+    "uploads",
+    "Appends bytes at the offset",
+    params("id"),
+    (204, "Upload-Offset: these bytes are durable"),
+    (400, "A header is missing or bad"),
+    (404, "No such upload"),
+    (409, "Another offset; the true one is told"),
+    (410, "The upload ended"),
+    (413, "Past the length"),
+    (415, "Another media type"),
+    (422, "The bytes aren't those that were promised"),
+    (423, "Another request is writing"),
+    (503, "Not now; Retry-After"),
+    (507, "No space")
+);
+operation!(
+    terminate,
+    delete,
+    "/files/{id}",
+    "uploads",
+    "Ends an upload; a stored track lives on",
+    params("id"),
+    (204, "Ended"),
+    (404, "No such upload"),
+    (410, "It ended before")
+);
+operation!(
+    entry,
+    get,
+    "/media/{grant}/{track}/{file}",
+    "media",
+    "A multivariant playlist: live.m3u8 or index.m3u8",
+    params("grant", "track", "file"),
+    (200, "application/vnd.apple.mpegurl"),
+    (304, "Not modified"),
+    (403, "The link isn't valid, or not any more"),
+    (404, "Not there")
+);
+operation!(
+    below,
+    get,
+    "/media/{grant}/{track}/{run}/{rung}/{file}",
+    "media",
+    "live.m3u8, vod.m3u8, init.mp4 or a segment of one rung",
+    params("grant", "track", "run", "rung", "file"),
+    (200, "The bytes"),
+    (206, "A range of them"),
+    (304, "Not modified"),
+    (403, "The link isn't valid, or not any more"),
+    (404, "Not there"),
+    (416, "No such range")
+);
