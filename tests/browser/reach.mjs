@@ -105,7 +105,7 @@ async function light({ page, folder, home, note }) {
   });
   const weight = () => scripts.reduce((n, s) => n + s.bytes, 0);
   await home();
-  await page.waitForLoadState('networkidle').catch(() => {});
+  await page.locator('.drop').waitFor();
   await page.waitForTimeout(500);
   const first = weight();
   assert.ok(first > 0 && first <= FIRST_LOAD_BYTES, `${first} bytes at first load`);
