@@ -114,3 +114,26 @@ async fn a_dropped_worker_is_gone() {
     worker.kill().await;
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
+
+/// Runs `transcode` on a kernel that lacks a system call.
+fn on_a_kernel_without(call: &str) -> std::process::Output {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = write(folder.path(), "in", &song(0.3));
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=ENOSYS"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).arg(exe()).arg("transcode").arg(&file);
+    command.arg("--out").arg(folder.path().join("out")).output().unwrap()
+}
+
+#[test]
+fn without_landlock_the_filter_has_to_do() {
+    let out = on_a_kernel_without("landlock_create_ruleset");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn without_the_filter_no_byte_is_decoded() {
+    let out = on_a_kernel_without("seccomp");
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && text.contains("worker_sandbox"), "{text}");
+}

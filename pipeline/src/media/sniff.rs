@@ -3,9 +3,14 @@
 //! Promise: the answer is `NeedMore` only while `head` is shorter than [`HEAD_BYTES`], and no input panics.
 //! Absent:  proof. A file that looks right may still not decode; that is the worker's to find out.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::mpeg;
+use foreign::{foreign, is_text};
+
+mod foreign;
 
 /// More is never asked for: a cover picture before an MP3's first frame is seldom larger.
 pub const HEAD_BYTES: usize = 1024 * 1024;
@@ -50,6 +55,24 @@ impl Container {
             Self::WavPack => "wv",
             Self::Matroska => "matroska",
         }
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wav => "WAV",
+            Self::W64 => "W64",
+            Self::Aiff => "AIFF",
+            Self::Caf => "CAF",
+            Self::Flac => "FLAC",
+            Self::Mp3 => "MP3",
+            Self::Adts => "ADTS",
+            Self::Ogg => "Ogg",
+            Self::Mp4 => "MP4",
+            Self::WavPack => "WavPack",
+            Self::Matroska => "Matroska",
+        })
     }
 }
 
@@ -250,52 +273,6 @@ fn mpeg_frames(bytes: &[u8]) -> Option<Container> {
         let alike = |next: &[u8]| mpeg::frame(next).is_some_and(|n| (n.rate, n.layer) == (first.rate, first.layer));
         follows(at, first.bytes, &alike).then_some(Container::Mp3)
     })
-}
-
-/// Names for what people upload by mistake, and for what attackers do on purpose.
-fn foreign(head: &[u8]) -> Option<&'static str> {
-    let table: [(&[u8], &str); 27] = [
-        (b"#EXTM3U", "an HLS playlist"),
-        (b"ffconcat", "an ffconcat script"),
-        (b"<?xml", "an XML document"),
-        (b"<MPD", "a DASH manifest"),
-        (b"\x89PNG", "a PNG picture"),
-        (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"GIF8", "a GIF picture"),
-        (b"%PDF", "a PDF document"),
-        (b"PK\x03\x04", "a ZIP archive"),
-        (b"Rar!", "a RAR archive"),
-        (b"7z\xbc\xaf", "a 7z archive"),
-        (b"\x1f\x8b", "a gzip file"),
-        (b"\x28\xb5\x2f\xfd", "a zstd file"),
-        (b"MThd", "MIDI"),
-        (b"\x30\x26\xb2\x75", "Windows Media"),
-        (b"DSD ", "DSD"),
-        (b"FRM8", "DSD"),
-        (b"MAC ", "Monkey's Audio"),
-        (b"TTA1", "True Audio"),
-        (b"MPCK", "Musepack"),
-        (b"MP+", "Musepack"),
-        (b"#!AMR", "AMR"),
-        (b".snd", "Sun audio"),
-        (b"\x7fELF", "a program"),
-        (b"MZ", "a program"),
-        (b"FLV", "Flash video"),
-        (b"\0\0\x01\xba", "MPEG video"),
-    ];
-    let riff = || match head.get(8..12)? {
-        b"AVI " => Some("AVI video"),
-        b"WEBP" => Some("a WebP picture"),
-        _ => Some("a RIFF file that isn't WAVE"),
-    };
-    let known = table.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name);
-    known.or_else(|| head.starts_with(b"RIFF").then(riff).flatten())
-}
-
-fn is_text(head: &[u8]) -> bool {
-    let sample = &head[..head.len().min(512)];
-    sample.iter().all(|b| matches!(b, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..))
-        && std::str::from_utf8(sample).map_or_else(|e| e.error_len().is_none(), |_| true)
 }
 
 fn unsupported(found: &str) -> Sniffed {

@@ -47,7 +47,7 @@ pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew
             Err(Error::Eof) => break,
             // WavPack's demuxer trips over the tag behind the audio.
             Err(_) if container == Container::WavPack && track.is_whole() => break,
-            Err(e) => return Trouble::refused(Code::CorruptMedia, format!("the {container:?} file is damaged: {e}")),
+            Err(e) => return Trouble::refused(Code::CorruptMedia, format!("the {container} file is damaged: {e}")),
         }
         packet = Packet::empty();
     }
@@ -114,7 +114,7 @@ fn open(source: Feeder, container: Container, can_seek: bool) -> Result<Input, T
         Error::Other { errno: libc::ENOMEM } => {
             Trouble::refused(Code::WorkerMemory, "opening the file took too much memory")
         }
-        e => Trouble::refused(Code::CorruptMedia, format!("the {container:?} file can't be opened: {e}")),
+        e => Trouble::refused(Code::CorruptMedia, format!("the {container} file can't be opened: {e}")),
     })
 }
 

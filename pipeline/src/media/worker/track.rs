@@ -76,7 +76,7 @@ pub(super) struct Track {
 impl Track {
     pub(super) fn choose(input: &mut Input, container: Container) -> Result<Self, Trouble> {
         let Some(stream) = input.streams().find(|s| s.parameters().medium() == media::Type::Audio) else {
-            return Trouble::refused(Code::UnsupportedMedia, format!("a {container:?} file without audio"));
+            return Trouble::refused(Code::UnsupportedMedia, format!("{container} without audio"));
         };
         let (index, parameters, time_base) = (stream.index(), stream.parameters(), stream.time_base());
         let (id, kbps) = (parameters.id(), parameters.bit_rate() / 1000);
@@ -223,7 +223,7 @@ impl Track {
         let sound = Sound { rate, bits, lossless: self.is_lossless, kbps: self.kbps };
         let grid = ladder::grid(ladder::ladder_rate(rate), start.segment_seconds);
         Ok(Source {
-            container: format!("{:?}", self.container).to_lowercase(),
+            container: self.container.to_string().to_lowercase(),
             codec: self.name.clone(),
             rate,
             channels,
