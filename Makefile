@@ -41,9 +41,8 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: build ## Ours beside its peers, as ratios
-	@test -x benches/run || { echo "make bench: benches/run isn't there yet" >&2; exit 1; }
-	benches/run
+bench: need-build need-test web ## Ours beside its peers, as ratios. ARGS="--only upload", --long, --write
+	benches/run $(ARGS)
 
 queries: need-build ## Ask a throw-away database about every query again, and rewrite .sqlx
 	scripts/queries

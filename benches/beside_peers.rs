@@ -1,0 +1,139 @@
+//! `make bench`: ours beside its peers, in one run, as ratios.
+//!
+//! ```text
+//! first segment   paced upload to the real server      beside  upload it all, then ffmpeg
+//! upload          512 MiB in one PATCH                 beside  @tus/server, and a bare receive-hash-write
+//! ladder          the worker, offline                  beside  ffmpeg with the same rungs
+//! overlap         last byte of a paced upload → ready  beside  ffmpeg after that byte
+//! ```
+//! Promise: sides take turns within a round, so that a busy machine hits all of them; medians with their spread; the run
+//!          ends within its time, and takes what it made with it.
+//! Absent:  absolute promises. A figure without the one beside it says how busy the machine was.
+#![expect(unreachable_pub, reason = "nothing outside a program reaches in: `pub` means to its other modules")]
+
+mod cost;
+mod first_segment;
+mod ladder;
+mod overlap;
+mod probe;
+mod server;
+mod sight;
+mod sound;
+mod table;
+mod throughput;
+mod tus;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::table::Table;
+
+/// All of a run. Sections that would go beyond do fewer rounds, and say so by their count.
+const TIME: Duration = Duration::from_secs(6 * 60);
+
+/// The same with `--long`: a ladder of 20 minutes takes ffmpeg a minute alone.
+const TIME_LONG: Duration = Duration::from_secs(20 * 60);
+
+#[derive(Parser)]
+struct Options {
+    /// Also the ladder of a 20 min file
+    #[arg(long)]
+    long: bool,
+    /// Put the table into benches/README.md
+    #[arg(long)]
+    write: bool,
+    /// Only this section
+    #[arg(long, value_name = "NAME")]
+    only: Option<Section>,
+    /// Where @tus/server is installed
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// A section of the table.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Section {
+    FirstSegment,
+    Upload,
+    Ladder,
+    Overlap,
+}
+
+/// What this program does as a child of itself, so that its cost can be told from the bench's own.
+#[derive(Subcommand)]
+enum Part {
+    /// Receive, hash, write
+    Probe { folder: PathBuf },
+    /// Make a ladder offline
+    Transcode { file: PathBuf, out: PathBuf },
+}
+
+/// What the sections share.
+pub struct Run {
+    /// For files; removed at the end.
+    pub folder: tempfile::TempDir,
+    /// For what waits: HTTP and rows.
+    pub runtime: tokio::runtime::Runtime,
+    /// `node_modules` of the peers.
+    pub peers: Option<PathBuf>,
+    end: Instant,
+}
+
+impl Run {
+    /// Whether another round that takes about `needs` fits. The first always does.
+    pub fn has_time_for(&self, round: usize, needs: Duration) -> bool {
+        round == 0 || Instant::now() + needs < self.end
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    match options.part {
+        Some(Part::Probe { folder }) => return probe::serve(folder),
+        Some(Part::Transcode { file, out }) => return runtime.block_on(ladder::transcode(&file, &out)),
+        None => {}
+    }
+    let time = if options.long { TIME_LONG } else { TIME };
+    let run =
+        Run { folder: server::folder("/tmp".as_ref())?, runtime, peers: options.peers, end: Instant::now() + time };
+    let wants = |section| options.only.is_none_or(|only| only == section);
+    let mut table = Table::default();
+    if wants(Section::FirstSegment) {
+        first_segment::measure(&run, &mut table).context("first segment")?;
+    }
+    if wants(Section::Upload) {
+        throughput::measure(&run, &mut table).context("upload")?;
+    }
+    if wants(Section::Ladder) {
+        ladder::measure(&run, sound::SHORT, &mut table).context("ladder")?;
+        if options.long {
+            ladder::measure(&run, sound::LONG, &mut table).context("long ladder")?;
+        }
+    }
+    if wants(Section::Overlap) {
+        overlap::measure(&run, &mut table).context("overlap")?;
+    }
+    print!("{table}");
+    if options.write { table.write() } else { Ok(()) }
+}

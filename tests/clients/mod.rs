@@ -1,0 +1,5 @@
+//! Other people's tus clients, as they are published, against the real server. Each file is hashed here, not by us there.
+
+mod run;
+mod tus_js;
+mod tuspy;

@@ -1,0 +1,58 @@
+// Drives tus-js-client as a user's program does, and tells what happened: one JSON value per line.
+//
+//   node tus-js.mjs '{"endpoint", "token", "file", "chunkSize"?, "inCreation"?, "url"?, "stopAt"?, "terminate"?}'
+//
+// {"url", "track"}                    the server named the upload
+// {"method", "status", "offset"?}     an answer as it came
+// {"ended": "success" | "stopped" | "terminated"}
+// Absent: judgement. The test compares.
+
+import { createReadStream, statSync } from 'node:fs';
+
+import { DetailedError, Upload } from 'tus-js-client';
+
+const asked = JSON.parse(process.argv[2]);
+const tell = (what) => process.stdout.write(JSON.stringify(what) + '\n');
+
+const upload = new Upload(createReadStream(asked.file), {
+    endpoint: asked.url ? undefined : asked.endpoint,
+    uploadUrl: asked.url,
+    uploadSize: statSync(asked.file).size,
+    chunkSize: asked.chunkSize ?? Infinity,
+    uploadDataDuringCreation: asked.inCreation ?? false,
+    headers: { Authorization: `Bearer ${asked.token}` },
+    metadata: { filename: 'noise.bin', filetype: 'application/octet-stream' },
+    retryDelays: null,
+    onAfterResponse(request, response) {
+        const [track, offset] = [response.getHeader('Millrace-Track'), response.getHeader('Upload-Offset')];
+        if (request.getMethod() === 'POST') tell({ url: response.getHeader('Location'), track });
+        tell({ method: request.getMethod(), status: response.getStatus(), offset: offset && Number(offset) });
+    },
+    onProgress(sent) {
+        if (asked.stopAt !== undefined && sent >= asked.stopAt) void stop();
+    },
+    onSuccess: () => end('success'),
+    onError(error) {
+        const answer = error instanceof DetailedError ? error.originalResponse?.getBody() : undefined;
+        console.error(`${error}`, answer ?? '');
+        process.exit(1);
+    },
+});
+
+let stopping = false;
+
+/** In the middle of a request, and no answer to it is waited for. */
+async function stop() {
+    if (stopping) return;
+    stopping = true;
+    await upload.abort(asked.terminate ?? false);
+    tell({ url: upload.url });
+    end(asked.terminate ? 'terminated' : 'stopped');
+}
+
+function end(how) {
+    tell({ ended: how });
+    process.exit(0);
+}
+
+upload.start();

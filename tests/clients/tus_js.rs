@@ -1,0 +1,99 @@
+//! tus-js-client 4.3.1 under Node, in the modes that uploaders on the web use.
+
+use serde_json::json;
+
+use super::run::{MIB, Sample, assert_never_back, assert_stored, tus_js};
+use crate::support::{
+    app::App,
+    tus::{self, Upload},
+};
+
+/// Uploads a file that is no multiple of anything, and compares; how many POSTs and PATCHes that took.
+async fn uploaded(len: usize, asked: &serde_json::Value) -> (usize, usize) {
+    let app = App::start().await;
+    let sample = Sample::noise(len, 21);
+    let told = tus_js(&app, &sample, asked);
+    assert_eq!(told.ended, "success");
+    assert_eq!(told.offsets().last(), Some(&(len as u64)));
+    assert_never_back(&[&told]);
+    assert_stored(&app, &told.track, &told.url, &sample);
+    app.until_clean().await;
+    (told.count("POST"), told.count("PATCH"))
+}
+
+#[tokio::test]
+async fn a_whole_file_in_one_patch() {
+    assert_eq!(uploaded(23 * MIB + 17, &json!({})).await, (1, 1));
+}
+
+#[tokio::test]
+async fn chunks_of_one_mib() {
+    assert_eq!(uploaded(12 * MIB + 17, &json!({ "chunkSize": MIB })).await, (1, 13));
+}
+
+#[tokio::test]
+async fn chunks_of_five_mib() {
+    assert_eq!(uploaded(23 * MIB + 17, &json!({ "chunkSize": 5 * MIB })).await, (1, 5));
+}
+
+#[tokio::test]
+async fn a_small_file_with_its_creation() {
+    assert_eq!(uploaded(3 * MIB + 17, &json!({ "inCreation": true })).await, (1, 0));
+}
+
+#[tokio::test]
+async fn the_first_chunk_with_the_creation_and_the_rest_by_patch() {
+    let asked = json!({ "inCreation": true, "chunkSize": 5 * MIB });
+    assert_eq!(uploaded(12 * MIB + 17, &asked).await, (1, 2));
+}
+
+#[tokio::test]
+async fn an_empty_file() {
+    assert_eq!(uploaded(0, &json!({})).await, (1, 0));
+}
+
+#[tokio::test]
+async fn after_abort_in_mid_patch_another_process_goes_on_from_the_stored_url() {
+    let app = App::start().await;
+    let sample = Sample::noise(48 * MIB + 17, 22);
+    let first = tus_js(&app, &sample, &json!({ "stopAt": 24 * MIB }));
+    assert_eq!((first.ended.as_str(), first.count("PATCH")), ("stopped", 0));
+    let second = tus_js(&app, &sample, &json!({ "url": app.url(path(&first.url)) }));
+    assert_eq!((second.ended.as_str(), second.count("POST")), ("success", 0));
+    assert_never_back(&[&first, &second]);
+    assert_stored(&app, &first.track, &first.url, &sample);
+    app.until_clean().await;
+}
+
+#[tokio::test]
+async fn after_abort_between_chunks_nothing_acknowledged_is_sent_again() {
+    let app = App::start().await;
+    let sample = Sample::noise(23 * MIB + 17, 23);
+    let first = tus_js(&app, &sample, &json!({ "chunkSize": MIB, "stopAt": 11 * MIB + MIB / 2 }));
+    assert_eq!(first.ended, "stopped");
+    let second = tus_js(&app, &sample, &json!({ "chunkSize": MIB, "url": app.url(path(&first.url)) }));
+    assert_eq!(second.ended, "success");
+    assert!(second.offsets()[0] >= 11 * MIB as u64, "HEAD: {:?}", second.answers[0]);
+    assert_never_back(&[&first, &second]);
+    assert_stored(&app, &first.track, &first.url, &sample);
+    app.until_clean().await;
+}
+
+#[tokio::test]
+async fn terminate_in_mid_upload_leaves_nothing() {
+    let app = App::start().await;
+    let sample = Sample::noise(48 * MIB, 24);
+    let told = tus_js(&app, &sample, &json!({ "stopAt": 24 * MIB, "terminate": true }));
+    assert_eq!(told.ended, "terminated");
+    let last = told.answers.last().unwrap();
+    assert_eq!((last.method.as_str(), last.status), ("DELETE", 204));
+    let gone = Upload { path: path(&told.url).to_owned(), track: told.track };
+    assert_eq!(tus::head(&app, &gone).await.status(), 410);
+    app.until_clean().await;
+    assert_eq!(app.files("objects"), Vec::<std::path::PathBuf>::new());
+}
+
+/// The path of a URL that the client kept, absolute or not.
+fn path(url: &str) -> &str {
+    &url[url.find("/files/").unwrap()..]
+}

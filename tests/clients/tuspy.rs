@@ -1,0 +1,40 @@
+//! tuspy 1.1.0 under Python, as scripts use it.
+
+use serde_json::json;
+
+use super::run::{MIB, Sample, assert_never_back, assert_stored, tuspy};
+use crate::support::app::App;
+
+#[tokio::test]
+async fn a_whole_file_as_one_chunk() {
+    let app = App::start().await;
+    let sample = Sample::noise(12 * MIB + 17, 31);
+    let told = tuspy(&app, &sample, &json!({}));
+    assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 1));
+    assert_stored(&app, &told.track, &told.url, &sample);
+    app.until_clean().await;
+}
+
+#[tokio::test]
+async fn chunks_of_two_mib() {
+    let app = App::start().await;
+    let sample = Sample::noise(23 * MIB + 17, 32);
+    let told = tuspy(&app, &sample, &json!({ "chunkSize": 2 * MIB }));
+    assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 12));
+    assert_never_back(&[&told]);
+    assert_stored(&app, &told.track, &told.url, &sample);
+    app.until_clean().await;
+}
+
+#[tokio::test]
+async fn after_a_stop_another_process_goes_on_from_the_same_byte() {
+    let app = App::start().await;
+    let sample = Sample::noise(23 * MIB + 17, 33);
+    let first = tuspy(&app, &sample, &json!({ "chunkSize": 3 * MIB, "stopAt": 10 * MIB }));
+    assert_eq!((first.ended.as_str(), first.offsets().last()), ("stopped", Some(&(12 * MIB as u64))));
+    let second = tuspy(&app, &sample, &json!({ "chunkSize": 3 * MIB, "url": first.url }));
+    assert_eq!((second.ended.as_str(), second.offsets()[0]), ("success", 12 * MIB as u64));
+    assert_never_back(&[&first, &second]);
+    assert_stored(&app, &first.track, &first.url, &sample);
+    app.until_clean().await;
+}
