@@ -1,5 +1,8 @@
 //! One integration binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
+#![allow(unreachable_pub, reason = "nothing outside reaches in: `pub` means to the other modules")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report, also in what the tests share")]
 
+mod api;
 mod front;
+mod support;

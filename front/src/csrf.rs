@@ -14,6 +14,10 @@ pub const HEADER: &str = "x-csrf-token";
 /// Keeps this use of the secret apart from every other.
 const LABEL: &[u8] = b"millrace csrf v1";
 
+/// Beside the caller in the extensions of a request by session: what its page must repeat.
+#[derive(Clone, Debug)]
+pub struct Token(pub String);
+
 /// The instance's secret, ready to use.
 #[derive(Clone)]
 pub struct Key(Hmac<Sha256>);

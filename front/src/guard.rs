@@ -16,6 +16,7 @@ use http::{
 };
 use http_body_util::Limited;
 use schema::caller::{self, Caller, Role};
+use sqlx::PgPool;
 
 use crate::{BodyLimit, Cache, Csrf, Gate, Policy, Problem, Time, Who, csrf};
 
@@ -28,12 +29,27 @@ pub(crate) struct Rule {
     pub(crate) gate: Arc<Gate>,
 }
 
+/// Beside the [`Caller`] in the extensions: what they proved it with. It never shows itself.
+#[derive(Clone)]
+pub enum Credential {
+    /// A bearer token.
+    Token(Arc<str>),
+    /// A session cookie.
+    Session(Arc<str>),
+}
+
+type Admitted = Option<(Caller, Credential)>;
+
 pub(crate) async fn enforce(State(rule): State<Arc<Rule>>, mut request: Request, next: Next) -> Response {
     let caller = match admit(&rule, request.method(), request.headers()).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if let Some(caller) = caller {
+    if let Some((caller, credential)) = caller {
+        if let Some(session) = caller.session {
+            request.extensions_mut().insert(csrf::Token(rule.gate.csrf.token(session)));
+        }
+        request.extensions_mut().insert(credential);
         request.extensions_mut().insert(caller);
     }
     let request = match rule.policy.body {
@@ -59,10 +75,10 @@ pub(crate) async fn enforce(State(rule): State<Arc<Rule>>, mut request: Request,
     response
 }
 
-async fn admit(rule: &Rule, method: &Method, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+async fn admit(rule: &Rule, method: &Method, headers: &HeaderMap) -> Result<Admitted, Problem> {
     let caller = authenticate(rule, headers).await?;
     if rule.policy.csrf == Csrf::Checked && !is_safe(method) {
-        prove_origin(&rule.gate, caller.as_ref(), headers)?;
+        prove_origin(&rule.gate, caller.as_ref().map(|(caller, _)| caller), headers)?;
     }
     if let BodyLimit::Bytes(max) = rule.policy.body {
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -75,19 +91,15 @@ async fn admit(rule: &Rule, method: &Method, headers: &HeaderMap) -> Result<Opti
 }
 
 /// Who is it, and may they? A wrong credential is an error only where one is needed.
-async fn authenticate(rule: &Rule, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+async fn authenticate(rule: &Rule, headers: &HeaderMap) -> Result<Admitted, Problem> {
     if matches!(rule.policy.who, Who::Anyone | Who::Grant) {
         return Ok(None);
     }
-    let db = &rule.gate.db;
-    let caller = match (bearer(headers), rule.gate.cookies.secret(headers)) {
-        (Some(token), _) => caller::by_token(db, token).await?,
-        (None, Some(secret)) if !headers.contains_key(AUTHORIZATION) && secret.len() <= SECRET_MAX_BYTES => {
-            caller::by_session(db, secret).await?
-        }
-        _ => None,
+    let caller = match credential(&rule.gate, headers) {
+        None => None,
+        Some(credential) => credential.caller(&rule.gate.db).await?.map(|caller| (caller, credential)),
     };
-    let allowed = match (rule.policy.who, caller.as_ref().map(|caller| caller.role)) {
+    let allowed = match (rule.policy.who, caller.as_ref().map(|(caller, _)| caller.role)) {
         (Who::Visitor, _) => true,
         (_, None) => return Err(Problem::unauthorized()),
         (Who::Creator, Some(role)) => matches!(role, Role::Creator | Role::Label | Role::Admin),
@@ -95,6 +107,34 @@ async fn authenticate(rule: &Rule, headers: &HeaderMap) -> Result<Option<Caller>
         (_, Some(_)) => true,
     };
     if allowed { Ok(caller) } else { Err(Problem::forbidden("forbidden", "Your account's role doesn't allow this.")) }
+}
+
+/// A bearer token goes before a cookie: who sends one says knowingly who they are.
+fn credential(gate: &Gate, headers: &HeaderMap) -> Option<Credential> {
+    if headers.contains_key(AUTHORIZATION) {
+        return bearer(headers).map(|token| Credential::Token(token.into()));
+    }
+    let secret = gate.cookies.secret(headers)?;
+    (secret.len() <= SECRET_MAX_BYTES).then(|| Credential::Session(secret.into()))
+}
+
+impl Credential {
+    /// Whose it is now: asked again while a long answer runs, it tells a revocation.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn caller(&self, db: &PgPool) -> sqlx::Result<Option<Caller>> {
+        match self {
+            Self::Token(token) => caller::by_token(db, token).await,
+            Self::Session(secret) => caller::by_session(db, secret).await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential")
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

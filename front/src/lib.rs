@@ -18,6 +18,7 @@ mod router;
 pub mod session;
 
 pub use client_address::{ClientAddress, TrustedProxies};
+pub use guard::Credential;
 pub use observe::RequestId;
 pub use policy::{BodyLimit, Cache, Csrf, Policy, Route, Time, Who};
 pub use problem::Problem;

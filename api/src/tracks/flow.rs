@@ -1,0 +1,145 @@
+//! The verbs. Each looks for the track among its owner's first: what isn't theirs isn't there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::grant::{Grant, Scope};
+use schema::{
+    Id,
+    caller::{Account, Caller},
+    machine::State as _,
+    track::{self, Track},
+};
+use time::OffsetDateTime;
+
+use super::{
+    EngineError, Tracks,
+    model::{Change, Page, Stream, TITLE_MAX, View, Waveform, Which},
+    sql, waveform,
+};
+use crate::cursor::Place;
+
+/// What was opened plays at least so long, and twice its own length (media grants).
+const USE_AT_LEAST: Duration = Duration::from_secs(3600);
+/// What grows has no length yet. Nobody's upload and first listening take longer than a working day.
+const USE_WHILE_GROWING: Duration = Duration::from_secs(12 * 3600);
+/// No rung is withheld: there is nothing to buy yet.
+const TOP_RUNG: u8 = u8::MAX;
+
+/// Why a verb didn't.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrackError {
+    #[error("there is no such track of the caller's")]
+    Missing,
+    #[error("the cursor isn't one of ours")]
+    Cursor,
+    #[error("nothing plays yet")]
+    NotPlayableYet,
+    #[error("the track is {}", .0.name())]
+    NotPlayable(track::State),
+    #[error("there are no peaks yet")]
+    NoPeaksYet,
+    #[error("the track hasn't failed, or has no bytes to try again with")]
+    NotRetryable,
+    #[error("a title has 1 to {TITLE_MAX} characters")]
+    Title,
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+    #[error("the engine failed")]
+    Engine(#[source] EngineError),
+}
+
+pub(crate) async fn page(tracks: &Tracks, owner: Id<Account>, which: &Which) -> Result<Page, TrackError> {
+    let after = match &which.cursor {
+        None => None,
+        Some(word) => Some(tracks.cursors.read(owner, word).ok_or(TrackError::Cursor)?),
+    };
+    let limit = which.limit();
+    let mut items = sql::tracks_of(&tracks.db, owner, after, limit + 1).await?;
+    let is_more = items.len() as i64 > limit;
+    items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let last = items.last().filter(|_| is_more);
+    let next_cursor = last.map(|last| tracks.cursors.sign(owner, Place { at: last.created_at, id: last.id.uuid() }));
+    Ok(Page { items, next_cursor })
+}
+
+pub(crate) async fn one(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<View, TrackError> {
+    sql::track_of(&tracks.db, owner, id).await?.ok_or(TrackError::Missing)
+}
+
+/// Mints the grant that a player starts from.
+pub(crate) async fn stream(tracks: &Tracks, caller: &Caller, id: Id<Track>) -> Result<Stream, TrackError> {
+    let row = sql::playing(&tracks.db, caller.account, id).await?.ok_or(TrackError::Missing)?;
+    let (playlist, lasts) = match track::State::named(&row.state) {
+        Some(track::State::Ready) => {
+            let length_ms = sql::duration_ms(row.samples, row.rate).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+            ("index.m3u8", USE_AT_LEAST.max(2 * Duration::from_millis(length_ms)))
+        }
+        Some(track::State::Playable) => ("live.m3u8", USE_WHILE_GROWING),
+        Some(track::State::Ingesting) | None => return Err(TrackError::NotPlayableYet),
+        Some(state @ (track::State::Failed | track::State::TakenDown)) => return Err(TrackError::NotPlayable(state)),
+    };
+    // The epoch's seconds fit into 32 bits until 2106; a grant of then would be one that has expired.
+    let now = u32::try_from(row.now).unwrap_or(0);
+    let after = |lasts: Duration| now.saturating_add(u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX));
+    let scope = if row.stored_at.is_some() { Scope::PLAY } else { Scope::PLAY.and(Scope::UNVERIFIED) };
+    let grant = Grant {
+        open_until: after(tracks.stream_url_ttl),
+        use_until: after(lasts.max(tracks.stream_url_ttl)),
+        scope,
+        top_rung: TOP_RUNG,
+        generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
+        subject: subject(caller.account),
+    };
+    let url = format!("/media/{}/{id}/{playlist}", tracks.grants.mint(id, &grant));
+    let expires_at =
+        OffsetDateTime::from_unix_timestamp(i64::from(grant.open_until)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    Ok(Stream { url, expires_at })
+}
+
+/// The peaks as the store has them.
+pub(crate) async fn peaks(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Bytes, TrackError> {
+    let key = sql::peaks_key(&tracks.db, owner, id).await?.ok_or(TrackError::Missing)?;
+    let key = key.ok_or(TrackError::NoPeaksYet)?;
+    tracks.engine.peaks(&key).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)
+}
+
+/// The same for who doesn't read .dat.
+pub(crate) async fn waveform(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Waveform, TrackError> {
+    let dat = peaks(tracks, owner, id).await?;
+    waveform::read(&dat).ok_or_else(|| TrackError::Engine(EngineError::Away("these peaks aren't a .dat".into())))
+}
+
+pub(crate) async fn retry(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<View, TrackError> {
+    one(tracks, owner, id).await?;
+    tracks.engine.retry(id).await.map_err(|error| match error {
+        EngineError::Illegal => TrackError::NotRetryable,
+        EngineError::Missing => TrackError::Missing,
+        away @ EngineError::Away(_) => TrackError::Engine(away),
+    })?;
+    one(tracks, owner, id).await
+}
+
+pub(crate) async fn change(
+    tracks: &Tracks,
+    owner: Id<Account>,
+    id: Id<Track>,
+    change: &Change,
+) -> Result<View, TrackError> {
+    one(tracks, owner, id).await?;
+    let title: String = change.title.trim().chars().filter(|c| !c.is_control()).collect();
+    if title.is_empty() || title.chars().count() > TITLE_MAX {
+        return Err(TrackError::Title);
+    }
+    tracks.engine.retitle(id, &title).await.map_err(|error| match error {
+        EngineError::Illegal | EngineError::Missing => TrackError::Missing,
+        away @ EngineError::Away(_) => TrackError::Engine(away),
+    })?;
+    one(tracks, owner, id).await
+}
+
+/// For logs: which account, as far as eight random bytes of its id tell.
+fn subject(account: Id<Account>) -> [u8; 8] {
+    let [.., a, b, c, d, e, f, g, h] = *account.uuid().as_bytes();
+    [a, b, c, d, e, f, g, h]
+}
