@@ -112,7 +112,8 @@ async fn a_stream_is_a_grant_that_opens_for_its_time_and_lasts_for_twice_the_mus
     assert_eq!(status, 200);
     let (grant, playlist) = opened(&growing, id);
     assert_eq!(playlist, "live.m3u8");
-    let now: i64 = sqlx::query_scalar("SELECT extract(epoch FROM now())::bigint").fetch_one(&app.db).await.unwrap();
+    let now: i64 =
+        sqlx::query_scalar("SELECT floor(extract(epoch FROM now()))::bigint").fetch_one(&app.db).await.unwrap();
     let now = u64::try_from(now).unwrap();
     let verify = |grant: &str, now, ask, scope| app.grants.verify(grant, id, now, ask, scope);
     let unverified = verify(&grant, now, Ask::Open, Scope::PLAY.and(Scope::UNVERIFIED)).unwrap();
