@@ -17,7 +17,7 @@ use utoipa::{
     },
 };
 
-use crate::{accounts, health, policy::read, tracks};
+use crate::{accounts, health, pages, policy::read, tracks};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use crate::{accounts, health, policy::read, tracks};
         accounts::http::login, accounts::http::logout, accounts::http::me, accounts::http::sign_in,
         tracks::http::list, tracks::http::one, tracks::http::change, tracks::http::stream, tracks::http::waveform,
         tracks::http::listen, tracks::http::retry,
+        pages::http::home, pages::http::sign_in, pages::assets::asset,
         health::alive, health::ready, health::deep,
         told, listed,
     ),
@@ -38,8 +39,16 @@ struct Ours;
 struct Credentials;
 
 /// Operations that ask nobody who they are.
-const OPEN: [&str; 7] =
-    ["/healthz", "/readyz", "/health/deep", "/openapi.json", "/docs", "/sign-in", "/api/v1/auth/login"];
+const OPEN: [&str; 8] = [
+    "/assets/{name}",
+    "/healthz",
+    "/readyz",
+    "/health/deep",
+    "/openapi.json",
+    "/docs",
+    "/sign-in",
+    "/api/v1/auth/login",
+];
 
 impl Modify for Credentials {
     fn modify(&self, document: &mut OpenApi) {

@@ -32,7 +32,7 @@ pub mod lease;
 mod recover;
 mod sweep;
 
-pub use encode::RetryError;
+pub use encode::{RetryError, retry};
 pub use engine::{CreateError, Encoding, Engine, Look, LookError, NewUpload};
 pub use publish::SealError;
 pub use session::{AppendError, Appended, BodyBroken};

@@ -42,6 +42,10 @@ pub const EVICT_AFTER: Duration = Duration::from_millis(250);
 /// How long a newcomer waits for the running writer of the same upload to let go. It needs one store call at most.
 pub const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a writer whose client is sending goes on after it was asked to let go. Without it, clients that retry at once
+/// would stop each other for ever; with more, a resume on a new line would wait for the old one.
+pub const YIELD_GRACE: Duration = Duration::from_millis(500);
+
 /// Tries of one encode before the track fails. More would let a poison file loop.
 pub const ENCODE_ATTEMPTS: i32 = 3;
 

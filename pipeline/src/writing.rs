@@ -8,14 +8,14 @@ use std::{collections::VecDeque, mem, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use tokio::{select, task::JoinHandle};
+use tokio::{select, task::JoinHandle, time::Instant};
 
 use crate::{
     budget::Reserved,
     digest::{self, Sha},
     engine::Engine,
     lease::{Ask, Lease},
-    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES},
+    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE},
     parts::{self, Piece, Standing},
     session::{AppendError, BodyBroken},
     store::{Multipart, Part, StoreError, Tail},
@@ -25,6 +25,14 @@ use crate::{
 /// What this writer is asked, once it is asked anything.
 async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>) -> Ask {
     ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a)
+}
+
+/// How that ends the request.
+fn stopped(asked: Ask) -> AppendError {
+    match asked {
+        Ask::Flush => AppendError::Stopping,
+        _ => AppendError::Busy,
+    }
 }
 
 /// A part on its way to the store, with what must be committed when it is there.
@@ -96,18 +104,16 @@ impl<'a> Writing<'a> {
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
+        let mut asked_at: Option<Instant> = None;
         loop {
             let mut share = self.reserve().await?;
             let frame = loop {
                 select! {
                     biased;
-                    // cancel-safe: a watch channel
-                    asked = asked_to_stop(&mut ask) => return Err(match asked {
-                        Ask::Flush => AppendError::Stopping,
-                        _ => AppendError::Busy,
-                    }),
                     () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag
                     frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
+                    // cancel-safe: a watch channel. Only while the client sends nothing: who is sending gets some grace.
+                    asked = asked_to_stop(&mut ask) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
                         drop(share);
@@ -118,6 +124,10 @@ impl<'a> Writing<'a> {
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
+            let asked = *ask.borrow();
+            if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
+                return Err(stopped(asked));
+            }
             if self.length.is_some_and(|l| self.at + frame.len() as u64 > l) {
                 return Err(AppendError::PastLength { length: self.length.unwrap_or(0), offset: self.committed });
             }

@@ -20,6 +20,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Encode a failed track again from its stored bytes
+    Retry {
+        /// The track's id
+        track: String,
+    },
 }
 
 /// Where a job stands.
@@ -52,11 +57,13 @@ struct Listed {
 /// # Errors
 /// No database.
 pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<()> {
-    let Command::List { state, json } = command;
     let database = database::borrow(loaded).await?;
-    let outcome = list(&database, state).await;
+    let outcome = match command {
+        Command::List { state, json } => list(&database, state).await.map(|jobs| Some((jobs, json))),
+        Command::Retry { track } => retry(&database, &track).await.map(|()| None),
+    };
     database.close().await;
-    let jobs = outcome?;
+    let Some((jobs, json)) = outcome? else { return Ok(()) };
     if json {
         return print_json(&jobs);
     }
@@ -92,4 +99,14 @@ async fn list(database: &database::Database, state: Option<State>) -> anyhow::Re
     .await?;
     pool.close().await;
     Ok(jobs)
+}
+
+async fn retry(database: &database::Database, track: &str) -> anyhow::Result<()> {
+    let track =
+        track.parse().map_err(|_| anyhow::anyhow!("`{track}` is no track's id: `jobs list` shows them as subjects"))?;
+    let pool = database.pool().await?;
+    database::migrate(&pool).await?;
+    pipeline::retry(&pool, track).await.map_err(|e| anyhow::anyhow!("{e}: nothing was changed"))?;
+    pool.close().await;
+    Ok(())
 }

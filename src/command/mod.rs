@@ -6,6 +6,8 @@ mod config;
 mod db;
 mod jobs;
 mod man;
+mod people;
+mod transcode;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -40,6 +42,8 @@ enum Command {
     Serve(Serve),
     /// Send files or folders to a server; run it again to go on after an interruption
     Upload(upload::Args),
+    /// Encode one file into a playable HLS folder, without a server
+    Transcode(transcode::Args),
     /// Find what is wrong here, and say the cure
     Doctor(doctor::Args),
     /// Bring the database's schema up to this release
@@ -50,6 +54,12 @@ enum Command {
     /// Look at background jobs
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Make and show accounts
+    #[command(subcommand)]
+    User(people::User),
+    /// Make the secrets that scripts sign in with
+    #[command(subcommand)]
+    Token(people::Token),
     /// Reach the database
     #[command(subcommand)]
     Db(db::Command),
@@ -103,6 +113,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Man => man::page()?,
         Command::Doctor(args) => return doctor::run(load(), args).await,
         Command::Upload(args) => return upload::run(&load()?, args).await,
+        Command::Transcode(args) => transcode::run(&load()?, args).await?,
+        Command::User(command) => people::users(&load()?, command).await?,
+        Command::Token(command) => people::tokens(&load()?, command).await?,
         Command::Serve(_) => serve::serve(&load()?).await?,
         Command::Migrate => migrate(&load()?).await?,
         Command::Config(command) => config::run(&load()?, command)?,

@@ -192,11 +192,6 @@ impl Postgres {
         }
     }
 
-    /// What the supervisor says, now and later.
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.state.clone()
-    }
-
     /// Stops the server, fast and clean, within [`STOP_MAX`].
     pub fn stop(mut self) {
         // A closed socket says the same; nobody listens only when the thread has ended.

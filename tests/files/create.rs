@@ -48,7 +48,8 @@ async fn bad_creations_get_a_reason_and_leave_no_row() {
             400,
             "bad_metadata",
         ),
-        (post().header("Upload-Length", "5").header("Tus-Resumable", "0.2.0"), 412, "unsupported_version"),
+        (app.post("/files").header("Upload-Length", "5").header("Tus-Resumable", "0.2.0"), 412, "unsupported_version"),
+        (app.post("/files").header("Upload-Length", "5"), 412, "unsupported_version"),
     ];
     for (n, (case, status, code)) in cases.into_iter().enumerate() {
         let answer = case.send().await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::{
     app::App,
-    sound::noise,
+    sound::{noise, wav},
     tus::{self, begin_patch},
 };
 
@@ -43,9 +43,9 @@ async fn head_never_blocks_while_bytes_are_coming() {
 #[tokio::test]
 async fn an_idle_upload_expires_and_is_swept() {
     // expiration: 410, then bytes and rows go; the track says why.
-    let app = App::with(&[("UPLOAD_EXPIRY", "1s")]).await;
-    let bytes = noise(100_000, 5);
-    let upload = tus::create(&app, "x.bin", &bytes).await;
+    let app = App::with(&[("UPLOAD_EXPIRY", "4s")]).await;
+    let bytes = wav(25_000, 44_100);
+    let upload = tus::create(&app, "tone.wav", &bytes).await;
     assert_eq!(tus::patch(&app, &upload, 0, &bytes[..50_000]).await.status(), 204);
     assert_eq!(app.files("multipart").len(), 1);
     let track = app.settled(&upload.track).await;

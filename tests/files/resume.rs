@@ -108,7 +108,9 @@ async fn sigterm_makes_durable_what_came_and_exits_clean() {
 #[tokio::test]
 async fn stalled_uploads_give_back_the_memory_that_others_wait_for() {
     // Twelve clients that send some and stop hold more than the budget; another one still gets through.
-    let app = App::with(&[("UPLOAD_MEMORY_BYTES", "16MiB"), ("UPLOAD_PART_BYTES", "8MiB")]).await;
+    let app =
+        App::with(&[("UPLOAD_MEMORY_BYTES", "16MiB"), ("UPLOAD_PART_BYTES", "8MiB"), ("UPLOAD_PARTS_IN_FLIGHT", "1")])
+            .await;
     let bytes = noise(6 * MIB, 11);
     let mut stalled = Vec::new();
     for _ in 0..12 {

@@ -30,8 +30,11 @@ pub(super) fn built() -> Option<Built> {
     Some(Built { script: SCRIPT?, style: STYLE?, icon: ICON? })
 }
 
-/// `GET /assets/{name}`
-pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+/// A script, a style or the icon.
+#[utoipa::path(get, path = "/assets/{name}", tag = "pages", params(("name" = String, Path)), responses(
+    (status = 200, description = "The file, for ever"), (status = 304, description = "Not modified"),
+    (status = 404, description = "Not in this build")))]
+pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     answer(FILES, &name, &headers)
 }
 

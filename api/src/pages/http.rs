@@ -20,8 +20,11 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// Tracks in the list that the server renders; the script's list goes on from there.
 const ROWS: i64 = 50;
 
-/// `GET /`
-pub(super) async fn home(
+/// Upload, library, player.
+#[utoipa::path(get, path = "/", tag = "pages", responses(
+    (status = 200, description = "The page", content_type = "text/html"),
+    (status = 303, description = "To the sign-in page")))]
+pub(crate) async fn home(
     State(pages): State<Pages>,
     caller: Option<Extension<Caller>>,
     peer: Option<Extension<Peer>>,
@@ -64,12 +67,13 @@ async fn at_home(pages: &Pages, peer: Option<Extension<Peer>>, headers: &HeaderM
 
 /// What `/sign-in` is told by whoever refused the last try.
 #[derive(Debug, Default, serde::Deserialize)]
-pub(super) struct Tried {
+pub(crate) struct Tried {
     failed: Option<String>,
 }
 
 /// `GET /sign-in`, and `GET /sign-in?failed` after a wrong token. The form posts `token` and `csrf` to `/sign-in`.
-pub(super) async fn sign_in(Query(tried): Query<Tried>) -> Response {
+#[utoipa::path(get, path = "/sign-in", tag = "pages", responses((status = 200, content_type = "text/html")))]
+pub(crate) async fn sign_in(Query(tried): Query<Tried>) -> Response {
     page(&model::SignIn { frame: frame("Sign in", String::new()), has_failed: tried.failed.is_some() })
 }
 

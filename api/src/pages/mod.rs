@@ -4,8 +4,8 @@
 //! Absent:   what may be done without signing in: nothing. Who has no session is sent to `/sign-in`, but for the owner on
 //!           their own machine ([`crate::accounts::model::Arrival`]).
 
-mod assets;
-mod http;
+pub(crate) mod assets;
+pub(crate) mod http;
 mod model;
 mod sql;
 

@@ -18,6 +18,7 @@ use schema::{
     machine::{Refused, take},
     track::{self, Track},
 };
+use sqlx::PgPool;
 use tokio::{select, sync::OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -63,32 +64,41 @@ pub enum RetryError {
     Db(#[from] sqlx::Error),
 }
 
+/// Encodes a failed track again from its stored bytes. Whose it is, the caller has checked.
+///
+/// # Errors
+/// [`RetryError`].
+pub async fn retry(db: &PgPool, id: Id<Track>) -> Result<(), RetryError> {
+    let mut tx = db.begin().await?;
+    let stored = sqlx::query_scalar!(
+        "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 FOR UPDATE",
+        id.uuid()
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(RetryError::Missing)?;
+    match take(&mut tx, id, track::Retry { run: None, reason: None, detail: None }).await {
+        Ok(_proof) => {}
+        Err(Refused::Missing) => return Err(RetryError::Missing),
+        Err(Refused::AlreadyThere) => return Err(RetryError::NotFailed { found: track::State::Ingesting }),
+        Err(Refused::Illegal { found }) => return Err(RetryError::NotFailed { found }),
+        Err(Refused::Db(e)) => return Err(e.into()),
+    }
+    if !stored {
+        return Err(RetryError::NotStored);
+    }
+    job::reopen(&mut tx, KIND, id.uuid()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 impl Engine {
-    /// Encodes a failed track again from its stored bytes. Whose it is, the caller has checked.
+    /// As [`retry`], and wakes this process's workers.
     ///
     /// # Errors
     /// [`RetryError`].
     pub async fn retry(&self, id: Id<Track>) -> Result<(), RetryError> {
-        let mut tx = self.db.begin().await?;
-        let stored = sqlx::query_scalar!(
-            "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 FOR UPDATE",
-            id.uuid()
-        )
-        .fetch_optional(&mut *tx)
-        .await?
-        .ok_or(RetryError::Missing)?;
-        match take(&mut tx, id, track::Retry { run: None, reason: None, detail: None }).await {
-            Ok(_proof) => {}
-            Err(Refused::Missing) => return Err(RetryError::Missing),
-            Err(Refused::AlreadyThere) => return Err(RetryError::NotFailed { found: track::State::Ingesting }),
-            Err(Refused::Illegal { found }) => return Err(RetryError::NotFailed { found }),
-            Err(Refused::Db(e)) => return Err(e.into()),
-        }
-        if !stored {
-            return Err(RetryError::NotStored);
-        }
-        job::reopen(&mut tx, KIND, id.uuid()).await?;
-        tx.commit().await?;
+        retry(&self.db, id).await?;
         self.work.notify_one();
         Ok(())
     }
