@@ -39,7 +39,8 @@ struct Ours;
 struct Credentials;
 
 /// Operations that ask nobody who they are.
-const OPEN: [&str; 8] = [
+const OPEN: [&str; 9] = [
+    "/",
     "/assets/{name}",
     "/healthz",
     "/readyz",

@@ -46,6 +46,9 @@ pub const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 /// would stop each other for ever; with more, a resume on a new line would wait for the old one.
 pub const YIELD_GRACE: Duration = Duration::from_millis(500);
 
+/// How long such a client may pause within that grace: longer than the gap between two packets of a living line.
+pub const YIELD_STALL: Duration = Duration::from_millis(100);
+
 /// Tries of one encode before the track fails. More would let a poison file loop.
 pub const ENCODE_ATTEMPTS: i32 = 3;
 

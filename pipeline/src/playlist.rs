@@ -111,10 +111,15 @@ pub fn multivariant(kind: Kind, variants: &[Variant], gapless: Option<&Gapless>)
         RungSpec::Aac(kbps) => (0, kbps.abs_diff(START_KBPS)),
         RungSpec::Flac => (1, 0),
     });
-    for Variant { uri, codecs, bandwidth, average, .. } in ordered {
+    for Variant { uri, codecs, bandwidth, average, spec } in ordered {
+        // The same name in every playlist of the track: measured rates differ from the ladder's, and change.
+        let name = spec.to_string().replace(':', "-");
         line(
             &mut out,
-            format_args!("#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\""),
+            format_args!(
+                "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\",\
+                 STABLE-VARIANT-ID=\"{name}\""
+            ),
         );
         line(&mut out, format_args!("{uri}"));
     }

@@ -15,16 +15,18 @@ use crate::{
     digest::{self, Sha},
     engine::Engine,
     lease::{Ask, Lease},
-    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE},
+    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
     parts::{self, Piece, Standing},
     session::{AppendError, BodyBroken},
     store::{Multipart, Part, StoreError, Tail},
     tee::Window,
 };
 
-/// What this writer is asked, once it is asked anything.
+/// What this writer is asked, once it is asked anything and its client has sent nothing for a moment.
 async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>) -> Ask {
-    ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a)
+    let asked = ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a);
+    tokio::time::sleep(YIELD_STALL).await;
+    asked
 }
 
 /// How that ends the request.
@@ -112,7 +114,7 @@ impl<'a> Writing<'a> {
                     biased;
                     () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag
                     frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
-                    // cancel-safe: a watch channel. Only while the client sends nothing: who is sending gets some grace.
+                    // cancel-safe: a watch channel and a timer. Only when the client sends nothing: who is sending gets some grace.
                     asked = asked_to_stop(&mut ask) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {

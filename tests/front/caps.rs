@@ -36,3 +36,40 @@ async fn above_the_total_a_client_waits_and_isnt_refused() {
     drop(first);
     assert!(second.hear().await.ends_with("hello"));
 }
+
+/// Runs itself again with 40 descriptors, clients and server together, so that accepting fails for want of one.
+#[tokio::test]
+async fn short_of_descriptors_it_waits_without_spinning_and_goes_on() {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if own.is_none_or(|own| own > 64) {
+        let test = "front::caps::short_of_descriptors_it_waits_without_spinning_and_goes_on";
+        let mut again = tokio::process::Command::new("prlimit");
+        again.arg("--nofile=40").arg(std::env::current_exe().unwrap()).args(["--exact", test]);
+        let output = again.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let server = Server::start(vec![hello()], Limits { first_byte: Duration::from_secs(60), ..quick() }).await;
+    // Opened while there are descriptors.
+    let stat = std::fs::File::open("/proc/self/stat").unwrap();
+    let ticks = || -> u64 {
+        let mut text = [0; 1024];
+        let n = std::os::unix::fs::FileExt::read_at(&stat, &mut text, 0).unwrap();
+        let fields = String::from_utf8_lossy(&text[..n]).rsplit(") ").next().unwrap().to_owned();
+        fields.split(' ').skip(11).take(2).map(|time| time.parse::<u64>().unwrap()).sum()
+    };
+    let mut clients = vec![];
+    while let Ok(client) = TcpStream::connect(server.address).await {
+        clients.push(client);
+        tokio::task::yield_now().await;
+        assert!(clients.len() < 40);
+    }
+    let before = ticks();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let spent = ticks() - before;
+    assert!(spent < 50, "{spent} of 200 ticks: it spins");
+    clients.clear();
+    let mut client = server.connect().await;
+    client.say(GET).await;
+    assert!(client.hear().await.ends_with("hello"));
+}

@@ -4,6 +4,7 @@ mod address;
 mod caps;
 mod drain;
 mod errors;
+mod log;
 mod slow;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -57,10 +57,10 @@ export function shortDigest(hex: string): string {
   return hex.length <= 20 ? hex : `${hex.slice(0, 10)}…${hex.slice(-8)}`;
 }
 
-/** A rung by what a listener cares about. Its URL names the ladder's own rate; a measured one would drift. */
-export function rungName(codec: string | undefined, bitsPerSecond: number, url: string): string {
+/** A rung by what a listener cares about. Its stable id names the ladder's own rate; a measured one would drift. */
+export function rungName(codec: string | undefined, bitsPerSecond: number, id: string | undefined): string {
   if (codec !== undefined && /^flac/i.test(codec)) return 'Lossless FLAC';
-  const named = /\/(?:[a-z]+[:_-]|%3[Aa])?(\d{2,3})k?\/[^/]*$/.exec(url)?.[1];
+  const named = /^[a-z]+-(\d{2,3})k$/.exec(id ?? '')?.[1];
   return `${named ?? Math.round(bitsPerSecond / 1000)} kbit/s`;
 }
 

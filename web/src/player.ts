@@ -188,7 +188,7 @@ export class Player {
     const h = new Hls({ enableWorker: false, startPosition: from, maxMaxBufferLength: AHEAD_SECONDS, backBufferLength: BEHIND_SECONDS });
     this.hls = h;
     h.on(Hls.Events.MANIFEST_PARSED, () => {
-      this.set({ rungs: h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.uri) })) });
+      this.set({ rungs: h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.attrs['STABLE-VARIANT-ID']) })) });
       this.apply();
       this.opened();
     });

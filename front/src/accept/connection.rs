@@ -188,8 +188,13 @@ async fn answer(
     head.extensions.insert(Peer(peer));
     head.extensions.insert(Draining(shared.stop.drain.clone()));
     head.extensions.insert(fate.clone());
-    let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate, watch);
+    let is_http1 = head.version < http::Version::HTTP_2;
+    let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate.clone(), watch);
     let request = Request::from_parts(head, axum::body::Body::new(body));
-    let response = shared.app.clone().oneshot(request).await?;
+    let mut response = shared.app.clone().oneshot(request).await?;
+    // The rest of the body stands where the next request would: a client that isn't told would send that one in vain.
+    if is_http1 && fate.is_left_unread() {
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answer::new(body, meter, exchange)))
 }

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Instant,
@@ -44,11 +44,17 @@ pub(crate) struct BodyFate(Arc<Fate>);
 struct Fate {
     received: AtomicU64,
     cut: OnceLock<Cut>,
+    left_unread: AtomicBool,
 }
 
 impl BodyFate {
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.0.cut.get().copied()
+    }
+
+    /// The handler was done with it before its end.
+    pub(super) fn is_left_unread(&self) -> bool {
+        self.0.left_unread.load(Ordering::Relaxed)
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -145,6 +151,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.incoming.is_end_stream() {
+            self.fate.0.left_unread.store(true, Ordering::Relaxed);
             self.watch.left_unread();
         }
     }
