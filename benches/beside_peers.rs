@@ -14,6 +14,7 @@
 mod cost;
 mod first_segment;
 mod ladder;
+mod leftovers;
 mod overlap;
 mod probe;
 mod server;
@@ -114,6 +115,7 @@ fn run(options: Options) -> anyhow::Result<()> {
         Some(Part::Transcode { file, out }) => return runtime.block_on(ladder::transcode(&file, &out)),
         None => {}
     }
+    leftovers::watch(&runtime)?;
     let time = if options.long { TIME_LONG } else { TIME };
     let run =
         Run { folder: server::folder("/tmp".as_ref())?, runtime, peers: options.peers, end: Instant::now() + time };

@@ -9,7 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+
+use crate::leftovers;
 
 /// A running server; ended when dropped.
 pub struct Server {
@@ -26,6 +27,7 @@ pub struct Server {
 pub fn folder(parent: &Path) -> anyhow::Result<tempfile::TempDir> {
     let dir = tempfile::Builder::new().prefix("millrace-bench-").tempdir_in(parent)?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    leftovers::folder(dir.path());
     Ok(dir)
 }
 
@@ -73,10 +75,12 @@ impl Server {
     fn start(mut command: Command, data: PathBuf) -> anyhow::Result<Self> {
         let log = fs::File::create(data.with_extension("log"))?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        leftovers::server(child.id());
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no pipe")?).read_line(&mut line)?;
         let Some((_, url)) = line.split_once("ready: ") else {
             let status = child.wait()?;
+            leftovers::ended(child.id());
             bail!("{command:?} ended with {status}: {}", fs::read_to_string(data.with_extension("log"))?);
         };
         let host = url.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
@@ -114,9 +118,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        leftovers::ask_to_end(self.child.id());
         let _ = self.child.wait();
+        leftovers::ended(self.child.id());
     }
 }
