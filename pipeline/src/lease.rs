@@ -173,14 +173,6 @@ impl Holders {
         }
     }
 
-    /// Asks every writer to make durable what came, and to stop.
-    pub fn flush_all(&self) {
-        let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        by_upload.values().for_each(|holder| {
-            holder.send_replace(Ask::Flush);
-        });
-    }
-
     /// How many uploads are being written.
     pub fn count(&self) -> usize {
         self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()

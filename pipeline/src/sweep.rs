@@ -68,7 +68,6 @@ impl Engine {
 
     /// Begins the end: writers flush what came and stop, workers are ended, jobs go back.
     pub fn stop(&self) {
-        self.holders.flush_all();
         self.stop.cancel();
     }
 

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, mem, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::{select, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     budget::Reserved,
@@ -22,9 +23,13 @@ use crate::{
     tee::Window,
 };
 
-/// What this writer is asked, once it is asked anything and its client has sent nothing for a moment.
-async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>) -> Ask {
-    let asked = ask.wait_for(|a| *a != Ask::Nothing).await.map_or(Ask::Yield, |a| *a);
+/// What this writer is asked, once it is asked anything and its client has sent nothing for a moment. A process that ends
+/// asks everybody, also who comes late.
+async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
+    let asked = select! {
+        asked = ask.wait_for(|a| *a != Ask::Nothing) => asked.map_or(Ask::Yield, |a| *a),   // cancel-safe: a watch channel
+        () = stop.cancelled() => Ask::Flush,                                                // cancel-safe: a flag
+    };
     tokio::time::sleep(YIELD_STALL).await;
     asked
 }
@@ -115,7 +120,7 @@ impl<'a> Writing<'a> {
                     () = self.lease.lost() => return Err(AppendError::Fenced),   // cancel-safe: a flag
                     frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
                     // cancel-safe: a watch channel and a timer. Only when the client sends nothing: who is sending gets some grace.
-                    asked = asked_to_stop(&mut ask) => return Err(stopped(asked)),
+                    asked = asked_to_stop(&mut ask, &self.engine.stop) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
                         drop(share);
@@ -126,7 +131,7 @@ impl<'a> Writing<'a> {
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
-            let asked = *ask.borrow();
+            let asked = if self.engine.stop.is_cancelled() { Ask::Flush } else { *ask.borrow() };
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
             }

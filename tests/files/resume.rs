@@ -94,7 +94,7 @@ async fn sigterm_makes_durable_what_came_and_exits_clean() {
     let begun = std::time::Instant::now();
     let status = app.ended_by(Signal::TERM);
     assert!(status.success(), "{status}");
-    assert!(begun.elapsed().as_secs() < 25);
+    assert!(begun.elapsed().as_secs() < 10, "a writer that came late is told too");
     let (told, _) = tus::answer(&mut running);
     assert!(matches!(told, 0 | 503), "told to come back, or cut: {told}");
     app.boot().await;
