@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use schema::{
@@ -25,7 +25,7 @@ use crate::{
     budget::Budget,
     lease::{Holders, interval},
     limits::{Limits, MEDIA_SHARE, PartMap},
-    media::{Event, Ladder, Order, Worker},
+    media::Ladder,
     store::Store,
     tee::{Phase, Window},
 };
@@ -58,6 +58,7 @@ pub struct Engine {
     pub(crate) work: Notify,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) probed: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 /// A wanted upload.
@@ -166,6 +167,7 @@ impl Engine {
             work: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            probed: tokio::sync::Mutex::default(),
         })
     }
 
@@ -182,19 +184,6 @@ impl Engine {
     /// The database, for readers.
     pub fn db(&self) -> &PgPool {
         &self.db
-    }
-
-    /// Starts a worker, sees that it locks itself in and asks for bytes, and ends it.
-    ///
-    /// # Errors
-    /// Why tracks can't be encoded here.
-    pub async fn probe_worker(&self) -> Result<(), String> {
-        let Encoding { ladder, segment_seconds, exe } = self.encoding.clone();
-        let mut worker = Worker::spawn(Order::stream(ladder, segment_seconds, exe)).await.map_err(|e| e.to_string())?;
-        match worker.next().await {
-            Event::Failed(failure) => Err(failure.to_string()),
-            _ => Ok(()),
-        }
     }
 
     /// Bytes of the upload budget in use now.

@@ -70,7 +70,7 @@ pub(super) async fn revoke_tokens_labelled(tx: &mut Tx<'_>, account: Id<Account>
     Ok(())
 }
 
-/// Until when the new session lives.
+/// Until when the new session lives. Those that have expired go with it.
 pub(super) async fn open_session(
     db: &PgPool,
     account: Id<Account>,
@@ -79,7 +79,8 @@ pub(super) async fn open_session(
 ) -> sqlx::Result<(Uuid, OffsetDateTime)> {
     let lives = PgInterval { months: 0, days: 0, microseconds: i64::try_from(lives.as_micros()).unwrap_or(i64::MAX) };
     let row = sqlx::query!(
-        "INSERT INTO sessions (id, account, hash, expires_at) VALUES ($1, $2, $3, now() + $4)
+        "WITH expired AS (DELETE FROM sessions WHERE expires_at < now())
+         INSERT INTO sessions (id, account, hash, expires_at) VALUES ($1, $2, $3, now() + $4)
          RETURNING id, expires_at",
         Uuid::new_v4(),
         account.uuid(),

@@ -15,7 +15,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -41,8 +41,11 @@ impl Local {
     /// The file system's.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
+        // Others on this machine have no business with people's files.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
         for folder in ["objects", "multipart", "tmp"] {
-            fs::create_dir_all(root.join(folder))?;
+            private.create(root.join(folder))?;
         }
         for left in fs::read_dir(root.join("tmp"))? {
             fs::remove_file(left?.path())?;

@@ -124,8 +124,8 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
         }
         AppendError::Busy | AppendError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error))
             .header(http::header::RETRY_AFTER, HeaderValue::from(AGAIN.as_secs())),
-        // Nobody hears it: the client is gone, or was cut.
-        AppendError::Body(_) => Problem::bad_request("body_ended_early", sentence(error)),
+        // Gone, or cut for being slow: if it still listens, it should come back. Clients retry a 5xx, and give up on a 4xx.
+        AppendError::Body(_) => Problem::unavailable(sentence(error), AGAIN),
         AppendError::Stopping => {
             Problem::unavailable("The server is stopping; go on from the offset that HEAD tells.", AGAIN)
         }
