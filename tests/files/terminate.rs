@@ -4,7 +4,7 @@ use reqwest::{Method, Response};
 
 use crate::support::{
     app::App,
-    sound::{noise, wav},
+    sound::wav,
     tus::{self, Upload, begin_patch, request},
 };
 
@@ -15,8 +15,8 @@ async fn delete(app: &App, upload: &Upload) -> Response {
 #[tokio::test]
 async fn it_stops_a_running_patch_and_leaves_nothing() {
     let app = App::start().await;
-    let bytes = noise(1 << 20, 6);
-    let upload = tus::create(&app, "x.bin", &bytes).await;
+    let bytes = wav(262_144, 44_100);
+    let upload = tus::create(&app, "tone.wav", &bytes).await;
     assert_eq!(tus::patch(&app, &upload, 0, &bytes[..1000]).await.status(), 204);
     let mut running = begin_patch(&app, &upload, 1000, bytes.len() - 1000, &bytes[1000..5000]);
     assert_eq!(delete(&app, &upload).await.status(), 204);

@@ -201,7 +201,8 @@ impl Engine {
         loop {
             let Some(mut run) = Run::new(self, job, source, fresh, slot.take()).await else { return Ended::Waiting };
             let ended = run.drive().await;
-            slot = run.into_slot();
+            // Given back here: what follows may wait for the rest of a slow upload.
+            drop(run);
             let again = match &ended {
                 Ended::Differs => true,
                 // It may have been fed bytes that the object never got.

@@ -139,10 +139,6 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(super) fn into_slot(self) -> Option<OwnedSemaphorePermit> {
-        self.slot
-    }
-
     /// From the first look at the bytes to the track's last state.
     pub(super) async fn drive(&mut self) -> Ended {
         match self.work().await {
