@@ -1,0 +1,3 @@
+//! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
+
+mod upload_to_play;
