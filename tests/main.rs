@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod files;
 mod front;
+mod journeys;
 mod machines;
 mod media_worker;
 mod postgres;

@@ -9,4 +9,4 @@ mod formats;
 mod locked;
 mod measured;
 mod refused;
-mod support;
+pub(crate) mod support;

@@ -1,6 +1,8 @@
-//! What tests stand on: a running millrace, a tus client that can be cut anywhere, and sound made by code.
+//! What tests stand on: a running millrace, a tus client that can be cut anywhere, a player that only
+//! follows URLs, and sound made by code.
 
 pub mod app;
+pub mod player;
 pub mod postgres;
 pub mod sound;
 pub mod tus;

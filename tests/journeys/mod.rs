@@ -1,0 +1,5 @@
+//! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
+
+mod crash;
+mod upload_to_play;
+mod workers;
