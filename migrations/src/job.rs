@@ -187,14 +187,14 @@ pub async fn finish(tx: &mut Tx<'_>, job: &Job) -> sqlx::Result<bool> {
 ///
 /// # Errors
 /// Only the database's.
-pub async fn give_back(db: &PgPool, job: &Job) -> sqlx::Result<bool> {
+pub async fn give_back(tx: &mut Tx<'_>, job: &Job) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE jobs SET node = NULL, lease_until = NULL
           WHERE id = $1 AND token = $2 AND done_at IS NULL AND dead_at IS NULL",
         job.id,
         job.token
     )
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -161,6 +161,8 @@ impl Engine {
             Err(Refused::Db(e)) => return Err(e.into()),
             Err(_) => return Err(SealError::Fenced),
         }
+        // Upload, job, track: everybody locks in this order, or two of them would wait for each other.
+        schema::job::make_due(&mut tx, crate::encode::KIND, track).await?;
         let path = self.store.local_path(&object.key);
         sqlx::query!(
             "UPDATE tracks SET stored_at = now(), updated_at = now(), size = $2, sha256 = $3, storage_key = $4, file_path = $5
@@ -177,7 +179,6 @@ impl Engine {
             .execute(&mut *tx)
             .await?;
         forget_working_rows(&mut tx, lease.upload).await?;
-        schema::job::make_due(&mut tx, crate::encode::KIND, track).await?;
         tx.commit().await?;
         tracing::info!(upload.id = %lease.upload, track.id = %Id::<Track>::from(track), size = object.size, sha256 = hex(&sha256), "upload stored");
         metrics::counter!("millrace_uploads_stored_total").increment(1);

@@ -212,7 +212,10 @@ impl<'a> Writing<'a> {
         let frames = mem::take(&mut self.frames);
         let (tails, share) = (mem::take(&mut self.tails), self.share.take());
         let (from, off) = (self.map.start(self.at - 1), mem::replace(&mut self.fresh_from, self.at));
-        let crc64 = digest::crc64_join(self.tails_crc, digest::crc64(&frames), self.at - off);
+        let crc64 = match (tails.is_empty(), digest::crc64(&frames)) {
+            (true, crc) => crc,
+            (false, crc) => digest::crc64_join(self.tails_crc, crc, self.at - off),
+        };
         self.tails_crc = digest::crc64(&[]);
         let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
         let (store, to, no) = (Arc::clone(&self.engine.store), self.to.clone(), part.part_no);

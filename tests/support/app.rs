@@ -130,8 +130,11 @@ impl App {
         found
     }
 
-    /// Waits until nothing is left over: no trash, no unfinished file, no file on its way.
+    /// Waits until nothing is left over: no trash, no unfinished file, no file on its way. And nobody ever waited for
+    /// somebody who waited for them.
     pub async fn until_clean(&self) {
+        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        assert_eq!(self.ask(deadlocks).await, 0, "rows are locked in one order: upload, job, track");
         let begun = Instant::now();
         loop {
             let trash = self.ask("SELECT count(*) FROM store_trash WHERE not_before <= now()").await;

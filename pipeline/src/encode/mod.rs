@@ -71,6 +71,8 @@ pub enum RetryError {
 /// [`RetryError`].
 pub async fn retry(db: &PgPool, id: Id<Track>) -> Result<(), RetryError> {
     let mut tx = db.begin().await?;
+    // The job before the track, as everywhere (`publish`). What is refused below is rolled back with it.
+    job::reopen(&mut tx, KIND, id.uuid()).await?;
     let stored = sqlx::query_scalar!(
         "SELECT stored_at IS NOT NULL AS \"stored!\" FROM tracks WHERE id = $1 FOR UPDATE",
         id.uuid()
@@ -88,7 +90,6 @@ pub async fn retry(db: &PgPool, id: Id<Track>) -> Result<(), RetryError> {
     if !stored {
         return Err(RetryError::NotStored);
     }
-    job::reopen(&mut tx, KIND, id.uuid()).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -185,7 +186,7 @@ impl Engine {
         window.follow(false);
         let said = match ended {
             None if lost.is_cancelled() => Ok(()),
-            None => job::give_back(&self.db, &job).await.map(|_| ()),
+            None => self.give_back(&job).await,
             Some(ended) => self.conclude(&job, track, ended).await,
         };
         if let Err(error) = said {
@@ -223,9 +224,13 @@ impl Engine {
 
     async fn conclude(&self, job: &Job, track: Id<Track>, ended: Ended) -> sqlx::Result<()> {
         let mut tx = self.db.begin().await?;
+        // The job before the track, as everywhere (`publish`).
+        if !job::still_mine(&mut tx, job).await? {
+            return Ok(());
+        }
         let mine = match &ended {
             Ended::Finished | Ended::Lost => return Ok(()),
-            Ended::Waiting | Ended::Differs => return job::give_back(&self.db, job).await.map(|_| ()),
+            Ended::Waiting | Ended::Differs => job::give_back(&mut tx, job).await?,
             Ended::Gone => job::finish(&mut tx, job).await?,
             Ended::Trouble(why) => {
                 tracing::warn!(track.id = %track, error = %why, "encode interrupted; it goes on by itself");
@@ -245,6 +250,12 @@ impl Engine {
             }
         };
         if mine { tx.commit().await } else { tx.rollback().await }
+    }
+
+    async fn give_back(&self, job: &Job) -> sqlx::Result<()> {
+        let mut tx = self.db.begin().await?;
+        job::give_back(&mut tx, job).await?;
+        tx.commit().await
     }
 
     /// Keeps the job's lease; resolves when it is lost.
