@@ -35,8 +35,9 @@ use clap::{Parser, Subcommand};
 
 use crate::table::Table;
 
-/// All of a run. Sections that would go beyond do fewer rounds, and say so by their count.
-const TIME: Duration = Duration::from_secs(6 * 60);
+/// When the last round may begin to end. Sections that would go beyond do fewer rounds, and say so by their count; the
+/// first round of each is always done, so a run ends a minute later at most.
+const TIME: Duration = Duration::from_secs(5 * 60);
 
 /// The same with `--long`: a ladder of 20 minutes takes ffmpeg a minute alone.
 const TIME_LONG: Duration = Duration::from_secs(20 * 60);

@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use pipeline::media::{Ladder, offline};
 
 use crate::{
-    Run, cost, sound,
+    Run, cost, overlap, sound,
     table::{Samples, Table},
 };
 
@@ -38,8 +38,8 @@ pub fn measure(run: &Run, length: Duration, table: &mut Table) -> anyhow::Result
     let out = run.folder.path().join("ladder");
     let (mut ours, mut one, mut three) = (Side::default(), Side::default(), Side::default());
     for round in 0..ROUNDS {
-        // About a tenth of the length for each of the three, and as much again on a busy machine.
-        if !run.has_time_for(round, length / 4) {
+        // About a tenth of the length for all three, twice that on a busy machine, and a round of overlap has to follow.
+        if !run.has_time_for(round, length / 5 + overlap::ROUND) {
             break;
         }
         ours.add(&out, || Ok(vec![own(&file, &out)?]))?;

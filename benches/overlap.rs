@@ -25,6 +25,9 @@ const ITEMS: [(&str, u64); 2] = [("wav", 1_600_000), ("flac", 900_000)];
 
 const ROUNDS: usize = 2;
 
+/// What one round of both takes, about.
+pub const ROUND: Duration = Duration::from_secs(60);
+
 pub fn measure(run: &Run, table: &mut Table) -> anyhow::Result<()> {
     let here = folder(run.folder.path())?;
     let server = Server::millrace(here.path())?;
@@ -33,7 +36,7 @@ pub fn measure(run: &Run, table: &mut Table) -> anyhow::Result<()> {
         let bytes = fs::read(&file)?;
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for round in 0..ROUNDS {
-            if !run.has_time_for(round, Duration::from_secs(bytes.len() as u64 / rate + 15)) {
+            if !run.has_time_for(round, ROUND / 2) {
                 break;
             }
             let upload = tus::create(&server, &format!("track.{ending}"), bytes.len() as u64)?;
