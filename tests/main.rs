@@ -10,6 +10,7 @@ mod files;
 mod front;
 mod journeys;
 mod machines;
+mod media;
 mod media_worker;
 mod postgres;
 mod support;

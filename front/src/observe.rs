@@ -14,6 +14,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -76,6 +77,10 @@ pub(crate) async fn around(State(outside): State<Arc<Outside>>, mut request: Req
         response.headers_mut().insert(REQUEST_ID, id);
     }
     if method == Method::HEAD {
+        // The length is the one that GET would tell; of an empty body it would be told as 0.
+        if let Some(len) = response.body().size_hint().exact() {
+            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(len.into());
+        }
         *response.body_mut() = Body::empty();
     }
     let status = response.status();
