@@ -142,6 +142,7 @@ impl<'a> Writing<'a> {
             drop(share);
             self.hold(kept);
             self.push(frame).await?;
+            self.commit_arrived().await?;
         }
     }
 
@@ -226,6 +227,14 @@ impl<'a> Writing<'a> {
         });
         let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.in_flight.push_back(InFlight { part, sha_state, put });
+        Ok(())
+    }
+
+    /// Parts that the store has by now become durable at once: a slow client fills the next one only in many seconds.
+    async fn commit_arrived(&mut self) -> Result<(), AppendError> {
+        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
+            self.commit_oldest().await?;
+        }
         Ok(())
     }
 

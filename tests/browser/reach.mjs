@@ -140,6 +140,6 @@ export const reach = [
   { name: 'works by keyboard alone', run: keyboardOnly },
   { name: 'stands still for who asked for it', run: withoutMotion, context: { reducedMotion: 'reduce' } },
   { name: 'is light: script within its budgets, the player only at the first Play', run: light },
-  { name: 'lists the tracks without JavaScript', run: withoutScript, context: { javaScriptEnabled: false }, needsServer: true },
-  { name: 'refuses a wrong token and says so', run: signsIn, needsServer: true },
+  { name: 'lists the tracks without JavaScript', run: withoutScript, context: { javaScriptEnabled: false } },
+  { name: 'refuses a wrong token and says so', run: signsIn },
 ];

@@ -1,35 +1,30 @@
 // The page in a real browser, case by case. Prints TAP; exit code 0 only when every case holds.
 //
 // node run.mjs [--url http://127.0.0.1:8080] [--token-file data/owner-token] [--screenshot page.png] [--only WORD]
-// Without --url (or MILLRACE_URL) a mock stands in for the server: then only the page is tested.
+// Without --url (or MILLRACE_URL) it starts the debug build on a folder of its own, and its log is a case too.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch, open } from './browser.mjs';
 import { cases } from './cases.mjs';
+import { serve } from './server.mjs';
 import { slowLine } from './slow.mjs';
 
 const option = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined);
 
 async function main() {
-  const url = option('--url') ?? process.env.MILLRACE_URL;
-  const tokenFile = option('--token-file') ?? process.env.MILLRACE_TOKEN_FILE;
+  const given = option('--url') ?? process.env.MILLRACE_URL;
   const only = option('--only');
-  const stand = url === undefined ? await (await import('./mock.mjs')).mock({ library: 2 }) : null;
-  const target = stand === null ? new URL(url) : new URL(`http://127.0.0.1:${stand.port}`);
+  const own = given === undefined ? await serve() : null;
+  const tokenFile = own?.tokenFile ?? option('--token-file') ?? process.env.MILLRACE_TOKEN_FILE;
+  const target = new URL(own?.url ?? given);
   const browser = await launch();
   const folder = mkdtempSync(join(tmpdir(), 'millrace-page-'));
   const chosen = cases.filter((c) => only === undefined || c.name.includes(only));
   let failed = 0;
-  let skipped = 0;
-  console.log(`TAP version 13\n1..${chosen.length}`);
+  console.log(`TAP version 13\n1..${chosen.length + 1}`);
   for (const [i, test] of chosen.entries()) {
-    if (test.needsServer === true && stand !== null) {
-      skipped += 1;
-      console.log(`ok ${i + 1} - ${test.name} # SKIP the mock renders no pages`);
-      continue;
-    }
     const line = await slowLine(Number(target.port), target.hostname);
     const origin = `http://127.0.0.1:${line.port}`;
     const { context, page, seen } = await open(browser, origin, test.context);
@@ -46,13 +41,16 @@ async function main() {
       await page.screenshot({ path: join(tmpdir(), `millrace-page-failed-${i + 1}.png`) }).catch(() => {});
     }
     for (const text of notes) console.log(`# ${text}`);
-    await context.close();
+    await context.close().catch(() => {});
     line.close();
   }
   await browser.close();
-  stand?.close();
   rmSync(folder, { recursive: true, force: true });
-  console.log(`# ${chosen.length - failed - skipped} held, ${failed} failed, ${skipped} skipped`);
+  const wrong = (await own?.stop()) ?? [];
+  if (wrong.length > 0) failed += 1;
+  console.log(`${wrong.length > 0 ? 'not ok' : 'ok'} ${chosen.length + 1} - the server ends cleanly and logged no error`);
+  for (const line of wrong) console.log(`# ${line}`);
+  console.log(`# ${chosen.length + 1 - failed} held, ${failed} failed`);
   process.exit(failed === 0 ? 0 : 1);
 }
 

@@ -45,23 +45,3 @@ function header(body, dataBytes) {
   body.write('data', 36);
   body.writeUInt32LE(dataBytes, 40);
 }
-
-/** audiowaveform's .dat, version 2, of the first `seconds` of a WAV made above. */
-export function peaks(body, seconds) {
-  const perPixel = 512;
-  const length = Math.max(0, Math.floor(Math.min((body.length - 44) / 4, seconds * RATE) / perPixel));
-  const dat = Buffer.alloc(24 + length * 2);
-  [2, 1, RATE, perPixel, length, 1].forEach((n, i) => dat.writeInt32LE(n, i * 4));
-  for (let p = 0; p < length; p++) {
-    let low = 0;
-    let high = 0;
-    for (let i = p * perPixel; i < (p + 1) * perPixel; i++) {
-      const v = body.readInt16LE(44 + i * 4) >> 8;
-      low = Math.min(low, v);
-      high = Math.max(high, v);
-    }
-    dat.writeInt8(low, 24 + p * 2);
-    dat.writeInt8(high, 25 + p * 2);
-  }
-  return dat;
-}
