@@ -1,6 +1,6 @@
 //! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
 
 mod crash;
-mod order;
+mod locks;
 mod upload_to_play;
 mod workers;
