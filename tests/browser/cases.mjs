@@ -98,12 +98,12 @@ async function renewsItsGrant({ page, folder, home }) {
 }
 
 async function pausesAndResumes({ page, line, folder, home, note }) {
-  const file = sound(folder, 'Paused at the gate', 60);
+  const file = sound(folder, 'Paused at the gate', 120);
   await home();
   line.setRate(SLOW);
   await drop(page, file.path);
   const at = card(page, file.name);
-  await durableOver(at, file.size * 0.25);
+  await durableOver(at, file.size * 0.2);
   await at.getByRole('button', { name: /^Pause the upload/ }).click();
   await until('paused', async () => (await at.getAttribute('data-phase')) === 'paused');
   // What the two kernels hold between the browser and the line still trickles through; then nothing does.
@@ -136,7 +136,7 @@ async function survivesALostLine({ page, line, folder, home }) {
 }
 
 async function survivesAReload({ page, line, folder, home, note }) {
-  const file = sound(folder, 'Reloaded midway', 60);
+  const file = sound(folder, 'Reloaded midway', 120);
   const other = sound(folder, 'Another tune', 7);
   await home();
   line.setRate(SLOW);
@@ -160,7 +160,7 @@ async function survivesAReload({ page, line, folder, home, note }) {
 }
 
 async function droppedAgainGoesOn({ page, line, folder, home }) {
-  const file = sound(folder, 'Dropped again', 60);
+  const file = sound(folder, 'Dropped again', 120);
   await home();
   line.setRate(SLOW);
   await drop(page, file.path);
@@ -194,7 +194,7 @@ async function tellsWhyItFailed({ page, folder, home }) {
 }
 
 async function cancels({ page, line, folder, home }) {
-  const file = sound(folder, 'Thrown away', 60);
+  const file = sound(folder, 'Thrown away', 120);
   await home();
   line.setRate(SLOW);
   await drop(page, file.path);

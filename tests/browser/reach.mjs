@@ -20,7 +20,7 @@ async function violations(page) {
 }
 
 async function accessible({ page, line, folder, home }) {
-  const file = sound(folder, 'Heard by all', 60);
+  const file = sound(folder, 'Heard by all', 120);
   const text = join(folder, 'Not a sound.flac');
   writeFileSync(text, 'words, words, words\n'.repeat(5000));
   await home();

@@ -27,6 +27,7 @@ export async function serve() {
   const child = spawn(BINARY, ['serve', '--data', data, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise((done) => child.on('exit', (code, signal) => done(signal ?? code)).on('error', (e) => done(String(e))));
   process.on('exit', () => child.kill('SIGKILL'));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
   let said = '';
   const url = await new Promise((ready, fail) => {
     const late = setTimeout(() => fail(new Error(`not ready within ${READY_MS / 1000} s:\n${said}`)), READY_MS);
