@@ -91,8 +91,11 @@ async function renewsItsGrant({ page, folder, home }) {
   await pressPlay(at);
   await until('sound', async () => (await heardAt(page)) > 0.5);
   // From now on every URL under the grant is refused, as after its time; a new entry ends that.
-  await page.route('**/media/**', (route) => route.fulfill({ status: 403, body: '' }));
-  page.on('request', (r) => r.url().endsWith('/stream') && page.unroute('**/media/**'));
+  let isRefused = true;
+  await page.route('**/media/**', (route) => (isRefused ? route.fulfill({ status: 403, body: '' }) : route.continue()));
+  page.on('request', (r) => {
+    if (r.url().endsWith('/stream')) isRefused = false;
+  });
   await slide(page.locator('.player-seek input'), 90);
   await runsFrom(page, 90, 30_000);
 }

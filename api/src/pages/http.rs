@@ -91,7 +91,8 @@ fn page(template: &impl Template) -> Response {
     };
     let headers = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not `no-referrer`: under that a form's POST says `Origin: null`, which is what a foreign page would say too.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // It holds a token and somebody's own list.
         (header::CACHE_CONTROL, "no-store"),
