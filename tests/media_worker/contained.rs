@@ -70,6 +70,16 @@ async fn chatter_uses_up_the_processor_time() {
 }
 
 #[tokio::test]
+async fn a_long_track_earns_its_processor_time() {
+    // Once the kernel's limit was the base, to be raised on the way: where root may not, every long track died at 30 s.
+    let mut order = order();
+    order.limits = WorkerLimits { cpu_base_s: 1, ..order.limits };
+    let outcome = run(order, &song(60.0)).await;
+    assert_eq!(outcome.failed, None);
+    assert_eq!(outcome.samples(), 60 * 44_100);
+}
+
+#[tokio::test]
 async fn garbage_and_forgeries() {
     fails(Deed::GarbageFrame, Code::WorkerProtocol, "protocol").await;
     fails(Deed::ForgedSegment, Code::WorkerProtocol, "protocol").await;

@@ -6,12 +6,10 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::failure::{Code, Failure};
-use super::limits::WorkerLimits;
 
 /// Linux counts processor time of `/proc/PID/stat` in hundredths, on every architecture.
 const TICKS_PER_S: u64 = 100;
@@ -36,20 +34,7 @@ pub(super) fn start(exe: &Path) -> std::io::Result<(Child, UnixStream)> {
     Ok((child, UnixStream::from_std(ours)?))
 }
 
-/// Processor seconds that a worker may have used after decoding `audio_s` seconds.
-pub(super) fn cpu_limit_s(limits: &WorkerLimits, audio_s: u64) -> u64 {
-    limits.cpu_base_s + audio_s * limits.cpu_per_audio_s_ms / 1000
-}
-
-/// Raises the kernel's limit. A refusal only means that the old one stays.
-pub(super) fn raise_cpu_limit(child: &Child, seconds: u64) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let Some(pid) = pid {
-        let _ = prlimit(Some(pid), Resource::Cpu, Rlimit { current: Some(seconds), maximum: None });
-    }
-}
-
-/// Processor seconds used so far: the kernel's limit is a signal, and signals can be blocked.
+/// Processor seconds used so far.
 pub(super) fn cpu_used_s(child: &Child) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()?)).ok()?;
     // Fields follow the command's closing bracket: state is the third, user and system time the 14th and 15th.

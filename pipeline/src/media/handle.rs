@@ -271,11 +271,7 @@ impl Worker {
             }
             Said::Failed(failure) => self.end(Some(Event::Failed(failure))),
         }
-        let limit = child::cpu_limit_s(&self.limits, self.guard.seconds());
-        if limit > self.cpu_limit_s {
-            self.cpu_limit_s = limit;
-            child::raise_cpu_limit(&self.child, limit);
-        }
+        self.cpu_limit_s = self.cpu_limit_s.max(self.limits.cpu_s(self.guard.seconds()));
     }
 
     /// Called about once a second, and only while `next` is waited for: a caller that is away costs the worker nothing.

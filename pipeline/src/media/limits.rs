@@ -76,6 +76,15 @@ pub struct WorkerLimits {
     pub seconds_max: u64,
 }
 
+impl WorkerLimits {
+    /// Processor seconds that a worker may have used after decoding `audio_s` seconds. The daemon watches them; the kernel's
+    /// own limit is that of the longest track, since to raise another user's limit takes a right that root in a container
+    /// often lacks.
+    pub(crate) fn cpu_s(&self, audio_s: u64) -> u64 {
+        self.cpu_base_s + audio_s * self.cpu_per_audio_s_ms / 1000
+    }
+}
+
 impl Default for WorkerLimits {
     fn default() -> Self {
         Self {

@@ -79,8 +79,7 @@ fn limits(bounds: &WorkerLimits) -> std::io::Result<()> {
     setrlimit(Resource::Nofile, both(NOFILE))?;
     setrlimit(Resource::Data, both(bounds.data_bytes))?;
     setrlimit(Resource::As, both(address_space()? + bounds.data_bytes + ADDRESS_SPACE_EXTRA_BYTES))?;
-    // The soft limit alone: the daemon raises it as audio comes out, and may not be root.
-    setrlimit(Resource::Cpu, Rlimit { current: Some(bounds.cpu_base_s), maximum: None })?;
+    setrlimit(Resource::Cpu, both(bounds.cpu_s(bounds.seconds_max)))?;
     Ok(())
 }
 
