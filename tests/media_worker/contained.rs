@@ -70,6 +70,37 @@ async fn chatter_uses_up_the_processor_time() {
 }
 
 #[tokio::test]
+async fn a_hundred_crashes_touch_no_other_track() {
+    let deeds = [Deed::Segfault, Deed::Abort, Deed::Panic, Deed::StackOverflow, Deed::Silence];
+    let alone = run(order(), &song(20.0)).await;
+    // One track is encoded again and again while a hundred workers crash around it, two at a time.
+    let crashing = async {
+        for n in 0..50 {
+            let two = [deeds[n % 5], deeds[(n + 2) % 5]];
+            let ends = tokio::join!(failure(two[0], n % 2 == 0), failure(two[1], n % 2 == 1));
+            assert_eq!((ends.0.code, ends.1.code), (Code::WorkerCrashed, Code::WorkerCrashed));
+        }
+    };
+    let sound = song(20.0);
+    let others = async {
+        let mut whole = 0;
+        loop {
+            let beside = run(order(), &sound).await;
+            assert_eq!(beside.failed, None);
+            assert_eq!(
+                (0..4).map(|r| beside.rung(r)).collect::<Vec<_>>(),
+                (0..4).map(|r| alone.rung(r)).collect::<Vec<_>>()
+            );
+            whole += 1;
+            if whole == 3 {
+                return;
+            }
+        }
+    };
+    tokio::join!(crashing, others);
+}
+
+#[tokio::test]
 async fn a_long_track_earns_its_processor_time() {
     // Once the kernel's limit was the base, to be raised on the way: where root may not, every long track died at 30 s.
     let mut order = order();
