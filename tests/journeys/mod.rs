@@ -2,5 +2,6 @@
 
 mod crash;
 mod locks;
+mod stuck;
 mod upload_to_play;
 mod workers;
