@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
 };
 
@@ -148,7 +148,12 @@ impl Server {
             (fault, seen.uploads.get(&request.path).map(|upload| upload.bytes.len()))
         });
         let take = match fault {
-            Some(Fault::Answer(status)) => return answer(to, status, &[], r#"{"code":"x","detail":"not now"}"#),
+            Some(Fault::Answer(status)) => {
+                answer(to, status, &[], r#"{"code":"x","detail":"not now"}"#)?;
+                // Closing over unread bytes resets the connection, and a reset may overtake the answer.
+                to.shutdown(Shutdown::Write)?;
+                return std::io::copy(from, &mut std::io::sink()).map(drop);
+            }
             Some(Fault::Cut(n) | Fault::Stall(n)) => n.min(length),
             _ => length,
         };
