@@ -270,7 +270,7 @@ impl Engine {
     /// `Missing`, `Gone`, `Db`.
     pub async fn look(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let row = sqlx::query!(
-            "SELECT track_id, state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
+            "SELECT track_id AS \"track_id!\", state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
                     expires_at <= now() AS \"overdue!\"
                FROM uploads WHERE id = $1 AND owner = $2",
             id.uuid(),

@@ -21,7 +21,7 @@ pub(crate) enum Piece {
     /// A whole part.
     Part(Part),
     /// Less than a part.
-    Tail(Tail, u64),
+    Tail(Tail),
 }
 
 /// Where the committed end stands.
@@ -65,7 +65,7 @@ pub(crate) async fn commit(
             .execute(&mut *tx)
             .await?;
         }
-        Piece::Tail(tail, crc) => {
+        Piece::Tail(tail) => {
             sqlx::query!(
                 "INSERT INTO upload_tails (upload_id, off, len, object_key, crc64, sha_state, epoch)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -73,7 +73,7 @@ pub(crate) async fn commit(
                 db_int(tail.off),
                 db_int(tail.len),
                 tail.key,
-                crc.cast_signed(),
+                tail.crc64.cast_signed(),
                 sha_state,
                 lease.epoch
             )
@@ -148,7 +148,12 @@ pub(crate) async fn standing(db: &PgPool, lease: &Lease) -> sqlx::Result<Option<
         sha256_want: row.sha256_want,
         tails: tails
             .into_iter()
-            .map(|t| Tail { key: t.object_key, off: from_db(t.off), len: from_db(t.len) })
+            .map(|t| Tail {
+                key: t.object_key,
+                off: from_db(t.off),
+                len: from_db(t.len),
+                crc64: t.crc64.cast_unsigned(),
+            })
             .collect(),
         tails_crc,
     }))

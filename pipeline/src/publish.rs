@@ -210,7 +210,7 @@ impl Engine {
 /// The track of the upload, if the lease still is this holder's; the row stays locked to the end of the transaction.
 async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Uuid, SealError> {
     sqlx::query_scalar!(
-        "SELECT track_id FROM uploads WHERE id = $1 AND epoch = $2 FOR UPDATE",
+        "SELECT track_id AS \"track_id!\" FROM uploads WHERE id = $1 AND epoch = $2 FOR UPDATE",
         lease.upload.uuid(),
         lease.epoch
     )

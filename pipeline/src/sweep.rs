@@ -91,19 +91,21 @@ impl Engine {
         .fetch_all(&mut *tx)
         .await?;
         for row in &rows {
-            let (id, track) = (Id::<Upload>::from(row.id), Id::<Track>::from(row.track_id));
+            let id = Id::<Upload>::from(row.id);
             match take(&mut tx, id, upload::Expire {}).await {
                 Ok(_) => {}
                 Err(Refused::Db(e)) => return Err(e),
                 Err(_) => continue,
             }
             self.trash_bytes(&mut tx, id, Duration::ZERO).await?;
-            self.fail_track(&mut tx, track, "upload_expired", "the upload was not finished in time").await?;
-            tracing::info!(upload.id = %id, track.id = %track, "upload expired");
+            if let Some(track) = row.track_id {
+                self.fail_track(&mut tx, track.into(), "upload_expired", "the upload was not finished in time").await?;
+            }
+            tracing::info!(upload.id = %id, track.id = row.track_id.map(tracing::field::display), "upload expired");
         }
         tx.commit().await?;
-        for row in &rows {
-            self.settle_window(row.track_id.into(), Phase::Gone, 0);
+        for track in rows.iter().filter_map(|row| row.track_id) {
+            self.settle_window(track.into(), Phase::Gone, 0);
         }
         Ok(rows.len())
     }
@@ -145,10 +147,13 @@ impl Engine {
     }
 
     async fn delete_below(&self, prefix: &str) -> Result<(), StoreError> {
-        for object in self.store.list(prefix).await? {
-            self.store.delete(&object.key).await?;
+        loop {
+            let keys: Vec<_> = self.store.list(prefix, "").await?.into_iter().map(|object| object.key).collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.store.delete_all(&keys).await?;
         }
-        Ok(())
     }
 
     /// Stored tracks that nothing works on: their job is due again, and after `RESCUES_MAX` times they fail (UP-23).

@@ -219,9 +219,9 @@ impl<'a> Writing<'a> {
         };
         self.tails_crc = digest::crc64(&[]);
         let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
-        let (store, to, no) = (Arc::clone(&self.engine.store), self.to.clone(), part.part_no);
+        let (store, to, sent) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone());
         let put = tokio::spawn(async move {
-            let put = store.put_part(&to, no, &tails, off, frames).await;
+            let put = store.put_part(&to, &sent, &tails, off, frames).await;
             drop(share);
             put
         });
@@ -263,12 +263,13 @@ impl<'a> Writing<'a> {
             key: format!("tails/{}/{off}-{}-{}", self.lease.upload, self.lease.epoch, self.tail_count),
             off,
             len: self.at - off,
+            crc64: crc,
         };
         self.engine.store.put_tail(&self.to, &tail, frames).await?;
         self.share = None;
         self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
         self.tails.push(tail.clone());
-        self.commit(Piece::Tail(tail, crc), self.sha.as_ref().map(Sha::midstate)).await
+        self.commit(Piece::Tail(tail), self.sha.as_ref().map(Sha::midstate)).await
     }
 
     async fn commit(&mut self, piece: Piece, sha_state: Option<Vec<u8>>) -> Result<(), AppendError> {

@@ -18,12 +18,14 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use time::OffsetDateTime;
 
-use super::{Backend, Multipart, Object, Part, Store, StoreError, Tail, assert_own_key};
+use super::{Backend, LIST_MAX, Listed, Multipart, Object, Part, Store, StoreError, Tail, Unfinished, assert_own_key};
 
 /// The store of one machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,6 +80,41 @@ impl Local {
         })
         .await
     }
+
+    /// Every file of one of our folders whose key begins with `prefix`, in the order of their keys.
+    async fn below(&self, folder: &'static str, prefix: &str) -> Result<Vec<Object>, StoreError> {
+        let top = self.root.join(folder);
+        assert_own_key(prefix.trim_end_matches('/'));
+        let below = top.join(prefix.trim_end_matches('/'));
+        on_disk(prefix, move || {
+            let mut found = Vec::new();
+            let mut folders = vec![below];
+            while let Some(folder) = folders.pop() {
+                let entries = match fs::read_dir(&folder) {
+                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    other => other?,
+                };
+                for entry in entries {
+                    let entry = entry?;
+                    if entry.file_type()?.is_dir() {
+                        folders.push(entry.path());
+                    } else if let Ok(key) = entry.path().strip_prefix(&top) {
+                        // A file may go between the listing and this look.
+                        let Ok(meta) = entry.metadata() else { continue };
+                        let modified = meta.modified().ok().map(OffsetDateTime::from);
+                        found.push(object(key.to_string_lossy().into_owned(), meta.len(), modified));
+                    }
+                }
+            }
+            found.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(found)
+        })
+        .await
+    }
+}
+
+fn object(key: String, size: u64, modified: Option<OffsetDateTime>) -> Object {
+    Object { etag: format!("size-{size}"), key, size, modified }
 }
 
 #[async_trait]
@@ -101,16 +138,34 @@ impl Store for Local {
         Ok(Multipart { key: key.into(), multipart_id: key.into() })
     }
 
+    fn tails_in_place(&self) -> bool {
+        true
+    }
+
     async fn put_part(
         &self,
         to: &Multipart,
-        part_no: i32,
+        part: &Part,
         _tails: &[Tail],
         off: u64,
         frames: Vec<Bytes>,
     ) -> Result<String, StoreError> {
         self.write_at(to, off, frames).await?;
-        Ok(format!("in-place-{part_no}"))
+        Ok(format!("in-place-{}", part.part_no))
+    }
+
+    async fn copy_part(
+        &self,
+        _to: &Multipart,
+        _part: &Part,
+        _from: &str,
+        _from_off: u64,
+    ) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    async fn listed(&self, _of: &Multipart) -> Result<Vec<Listed>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn put_tail(&self, to: &Multipart, tail: &Tail, frames: Vec<Bytes>) -> Result<(), StoreError> {
@@ -147,7 +202,7 @@ impl Store for Local {
         if found != size {
             return Err(StoreError::Wrong { key, what: format!("{found} bytes instead of {size}") });
         }
-        Ok(Object { etag: format!("size-{size}"), key, size })
+        Ok(object(key, size, None))
     }
 
     async fn abort(&self, to: &Multipart) -> Result<(), StoreError> {
@@ -185,7 +240,7 @@ impl Store for Local {
         if !equal {
             return Err(StoreError::Exists(key.into()));
         }
-        Ok(Object { key: key.into(), size, etag: format!("size-{size}") })
+        Ok(object(key.into(), size, None))
     }
 
     async fn read(&self, key: &str, off: u64, len: usize) -> Result<Bytes, StoreError> {
@@ -201,7 +256,7 @@ impl Store for Local {
             Err(e) => Err(e),
         })
         .await?;
-        Ok(size.map(|size| Object { key: key.into(), size, etag: format!("size-{size}") }))
+        Ok(size.map(|size| object(key.into(), size, None)))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -209,32 +264,27 @@ impl Store for Local {
         on_disk(key, move || removed(&path)).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
-        let objects = self.root.join("objects");
-        let below = self.object(prefix.trim_end_matches('/'));
-        on_disk(prefix, move || {
-            let mut found = Vec::new();
-            let mut folders = vec![below];
-            while let Some(folder) = folders.pop() {
-                let entries = match fs::read_dir(&folder) {
-                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                    other => other?,
-                };
-                for entry in entries {
-                    let entry = entry?;
-                    if entry.file_type()?.is_dir() {
-                        folders.push(entry.path());
-                    } else if let Ok(key) = entry.path().strip_prefix(&objects) {
-                        let size = entry.metadata()?.len();
-                        let key = key.to_string_lossy().into_owned();
-                        found.push(Object { key, size, etag: format!("size-{size}") });
-                    }
-                }
-            }
-            found.sort_by(|a, b| a.key.cmp(&b.key));
-            Ok(found)
-        })
-        .await
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, StoreError> {
+        let after = after.to_owned();
+        let mut found = self.below("objects", prefix).await?;
+        found.retain(|object| object.key > after);
+        found.truncate(LIST_MAX);
+        Ok(found)
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
+        let found = self.below("multipart", prefix).await?;
+        Ok(found
+            .into_iter()
+            .map(|file| Unfinished {
+                begun: file.modified.unwrap_or_else(OffsetDateTime::now_utc),
+                of: Multipart { multipart_id: file.key.clone(), key: file.key },
+            })
+            .collect())
+    }
+
+    async fn presigned(&self, _key: &str, _ttl: Duration) -> Result<Option<String>, StoreError> {
+        Ok(None)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -322,7 +372,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let to = store.begin("u/crash").await.unwrap();
-        store.put_part(&to, 1, &[], 0, vec![Bytes::from_static(b"abc")]).await.unwrap();
+        store
+            .put_part(&to, &super::super::contract::part(1, 0, b"abc"), &[], 0, vec![Bytes::from_static(b"abc")])
+            .await
+            .unwrap();
         drop(store);
         let again = Local::open(folder.path()).unwrap();
         assert_eq!(again.head("u/crash").await.unwrap(), None);

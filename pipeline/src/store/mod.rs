@@ -4,14 +4,20 @@
 //! *Whole objects* are segments, playlists' inits and peaks: put at once, never changed.
 //! Promise: a call that answered `Ok` is durable. Absent: retries of whole uploads, rows, and any knowledge of media.
 
-#[cfg(test)]
-mod contract;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod local;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use time::OffsetDateTime;
 
 pub use local::Local;
+
+/// Objects in one answer of [`Store::list`]; S3's own page.
+pub const LIST_MAX: usize = 1000;
 
 /// Which backend, as `tracks.storage_backend` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +50,14 @@ pub enum StoreError {
     /// Another object already has this key, with other bytes.
     #[error("object {0} exists with other bytes")]
     Exists(String),
+    /// The store has other parts than the rows say: `Store::listed` tells which.
+    #[error("the parts of {key} aren't those that were acknowledged: {what}")]
+    Parts {
+        /// Of which object.
+        key: String,
+        /// The store's words.
+        what: String,
+    },
     /// What the store holds isn't what was sent.
     #[error("object {key} is not what was sent: {what}")]
     Wrong {
@@ -66,6 +80,30 @@ pub struct Object {
     pub size: u64,
     /// What the store calls this content.
     pub etag: String,
+    /// When it was written, by the store's clock. Listings tell it; other answers need not.
+    pub modified: Option<OffsetDateTime>,
+}
+
+/// A part as the store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// From 1.
+    pub part_no: i32,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What the store calls this content.
+    pub etag: String,
+    /// CRC-64/NVME, where the store keeps it.
+    pub crc64: Option<u64>,
+}
+
+/// A multipart object that somebody began and nobody completed.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Which.
+    pub of: Multipart,
+    /// When it was begun, by the store's clock.
+    pub begun: OffsetDateTime,
 }
 
 /// A multipart object under way. `multipart_id` is the store's name for the attempt.
@@ -86,6 +124,8 @@ pub struct Tail {
     pub off: u64,
     /// Its length.
     pub len: u64,
+    /// CRC-64/NVME of its bytes.
+    pub crc64: u64,
 }
 
 /// One part as its row has it.
@@ -118,19 +158,43 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Full`, `Away`.
     async fn begin(&self, key: &str) -> Result<Multipart, StoreError>;
 
-    /// Makes part `part_no` durable: the bytes of `tails`, which come first, then `frames`, which start at `off`.
-    /// Answers the part's ETag. A backend that keeps tails in place writes `frames` alone.
+    /// Tails are written where the part will be: a part needs only what came after them, and nothing is read back.
+    fn tails_in_place(&self) -> bool;
+
+    /// Makes a part durable: the bytes of `tails`, which come first, then `frames`, which start at `off`.
+    /// Answers the part's ETag; `part.etag` isn't looked at. A backend that keeps tails in place writes `frames` alone; any
+    /// other reads the tails back, so their length is memory that the caller has reserved.
     ///
     /// # Errors
-    /// `Full`, `Away`; `Missing` when the store no longer knows the multipart object.
+    /// `Full`, `Away`; `Missing` when the store no longer knows the multipart object or a tail; `Wrong` when the bytes
+    /// don't have `part.crc64`.
     async fn put_part(
         &self,
         to: &Multipart,
-        part_no: i32,
+        part: &Part,
         tails: &[Tail],
         off: u64,
         frames: Vec<Bytes>,
     ) -> Result<String, StoreError>;
+
+    /// Makes a part of the bytes of a finished object, from `from_off` on, without moving them through this process.
+    /// Answers the part's ETag; `None` where the store can't, and the caller sends the bytes.
+    ///
+    /// # Errors
+    /// As [`Store::put_part`].
+    async fn copy_part(
+        &self,
+        to: &Multipart,
+        part: &Part,
+        from: &str,
+        from_off: u64,
+    ) -> Result<Option<String>, StoreError>;
+
+    /// The parts that the store has of a multipart object that isn't whole; none where parts have no life of their own.
+    ///
+    /// # Errors
+    /// `Missing`, `Away`.
+    async fn listed(&self, of: &Multipart) -> Result<Vec<Listed>, StoreError>;
 
     /// Makes less than a part durable, at the committed end.
     ///
@@ -142,7 +206,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// already made it whole, that is the answer.
     ///
     /// # Errors
-    /// `Wrong` when what is there doesn't add up to `size`; `Missing` when nothing is there; `Away`: ask again.
+    /// `Wrong` when what is there doesn't add up to `size` or to the parts' checksums; `Missing` when nothing is there;
+    /// `Parts` when the store has other parts than these; `Away`: ask again.
     async fn complete(&self, to: &Multipart, parts: &[Part], size: u64) -> Result<Object, StoreError>;
 
     /// Forgets a multipart object that isn't whole. Not an error when it is gone.
@@ -181,11 +246,35 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Away`.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Finished objects below `prefix`, which ends in `/`.
+    /// Deletes objects. Not an error when some are gone. After an error some may be deleted.
     ///
     /// # Errors
     /// `Away`.
-    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
+    async fn delete_all(&self, keys: &[String]) -> Result<(), StoreError> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Finished objects below `prefix`, which ends in `/`: those whose keys come after `after`, in the order of their keys,
+    /// at most [`LIST_MAX`]. Fewer means: these are the last.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, StoreError>;
+
+    /// Multipart objects below `prefix` that are begun and not whole.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError>;
+
+    /// A URL under which whoever has it can read the object for `ttl`; `None` where the store answers nobody but us.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn presigned(&self, key: &str, ttl: Duration) -> Result<Option<String>, StoreError>;
 
     /// Answers when the store can take and give bytes now.
     ///
