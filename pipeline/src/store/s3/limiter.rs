@@ -76,14 +76,18 @@ impl Limiter {
 
     /// The store is overrun.
     pub(super) fn slow_down(&self) {
+        self.slow_down_at(Instant::now());
+    }
+
+    fn slow_down_at(&self, now: Instant) {
         let mut state = self.state();
-        if state.halved.is_some_and(|at| at.elapsed() < COOLING) {
+        if state.halved.is_some_and(|at| now < at + COOLING) {
             return;
         }
         let limit = (state.limit / 2).max(LEAST);
         let fewer = state.limit - limit;
         state.owed += fewer - self.slots.forget_permits(fewer);
-        (state.limit, state.successes, state.halved) = (limit, 0, Some(Instant::now()));
+        (state.limit, state.successes, state.halved) = (limit, 0, Some(now));
         metrics::gauge!("millrace_s3_parts_in_flight_limit").set(limit as f64);
     }
 
@@ -162,20 +166,19 @@ mod tests {
         turns.into_iter().for_each(|turn| turn.succeeded(10));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_grows_by_one_and_halves() {
-        let limiter = Limiter::new(10);
+        let (limiter, now) = (Limiter::new(10), Instant::now());
         assert_eq!(limiter.limit(), FIRST);
         for _ in 0..8 {
             round(&limiter).await;
         }
         assert_eq!(limiter.limit(), FIRST + 1);
-        limiter.slow_down();
-        limiter.slow_down();
+        limiter.slow_down_at(now);
+        limiter.slow_down_at(now);
         assert_eq!(limiter.limit(), 4, "one queue is one sign");
-        for _ in 0..9 {
-            tokio::time::advance(COOLING).await;
-            limiter.slow_down();
+        for n in 1..9 {
+            limiter.slow_down_at(now + n * COOLING);
         }
         assert_eq!((limiter.limit(), limiter.slots.available_permits()), (LEAST, LEAST));
         for _ in 0..200 {
@@ -184,7 +187,7 @@ mod tests {
         assert_eq!((limiter.limit(), limiter.slots.available_permits()), (10, 10), "never beyond the most");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn slots_in_use_are_taken_back_when_they_come_free() {
         let limiter = Limiter::new(64);
         let mut turns = Vec::new();
@@ -198,14 +201,13 @@ mod tests {
         assert_eq!(limiter.slots.available_permits(), 4);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_part_that_takes_far_longer_halves_it() {
+    #[test]
+    fn a_part_that_takes_far_longer_is_a_sign_and_a_small_one_is_none() {
         let limiter = Limiter::new(64);
-        for (took, limit) in [(1, 8), (3, 8), (9, 4)] {
-            let turn = limiter.enter().await;
-            tokio::time::advance(Duration::from_secs(took)).await;
-            turn.succeeded(10 << 20);
-            assert_eq!(limiter.limit(), limit, "after {took} s");
-        }
+        let jumped = |s, bytes| limiter.jumped(bytes, Duration::from_secs(s));
+        let part = 10 << 20;
+        assert_eq!([1, 3, 9].map(|s| jumped(s, part)), [false, false, true]);
+        assert!(!jumped(60, 1000));
+        assert!(!Limiter::new(64).jumped(part, Duration::from_secs(60)), "the first is the measure");
     }
 }
