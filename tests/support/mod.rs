@@ -4,5 +4,6 @@
 pub mod app;
 pub mod player;
 pub mod postgres;
+pub mod s3;
 pub mod sound;
 pub mod tus;
