@@ -7,7 +7,7 @@ mod program;
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
@@ -80,10 +80,8 @@ impl Garage {
 
     /// Starts those that don't run, on the data that they left.
     pub async fn boot(&mut self) {
-        for node in &mut self.nodes {
-            node.start();
-        }
-        self.until_ready().await.unwrap_or_else(|log| panic!("garage ended:\n{log}"));
+        self.nodes.iter_mut().for_each(Node::start);
+        self.again().await;
     }
 
     pub fn kill_node(&mut self, node: usize) {
@@ -92,7 +90,12 @@ impl Garage {
 
     pub async fn boot_node(&mut self, node: usize) {
         self.nodes[node].start();
-        self.until_ready().await.unwrap_or_else(|log| panic!("garage ended:\n{log}"));
+        self.again().await;
+    }
+
+    async fn again(&mut self) {
+        let running = self.nodes.iter().filter(|node| node.is_started()).count();
+        self.until_ready(running).await.unwrap_or_else(|log| panic!("garage ended:\n{log}"));
     }
 
     async fn with(count: usize) -> Self {
@@ -112,7 +115,6 @@ impl Garage {
         let keys = node::Keys::random(BUCKET);
         let mut nodes: Vec<_> =
             (0..count).map(|n| Node::new(folder.path().join(n.to_string()), &keys, count)).collect();
-        node::introduce(&mut nodes);
         let site = Site {
             endpoint: nodes[0].endpoint(),
             region: REGION.to_owned(),
@@ -122,19 +124,18 @@ impl Garage {
         };
         nodes.iter_mut().for_each(Node::start);
         let mut garage = Self { nodes, site, _folder: folder };
-        garage.until_ready().await?;
+        garage.until_ready(1).await?;
         if count > 1 {
-            garage.lay_out().await;
+            garage.join().await?;
         }
         Ok(garage)
     }
 
-    /// All nodes answer, and see each other.
-    async fn until_ready(&mut self) -> Result<(), String> {
+    /// All that run answer, and see so many, themselves included.
+    async fn until_ready(&mut self, connected: usize) -> Result<(), String> {
         let begun = Instant::now();
-        let count = self.nodes.iter_mut().filter(|node| node.is_started()).count() as u64;
         for node in self.nodes.iter_mut().filter(|node| node.is_started()) {
-            while !(node.accepts() && node.connected().await == Some(count)) {
+            while !(node.accepts() && node.connected().await == Some(connected as u64)) {
                 if let Some(log) = node.ended() {
                     return Err(log);
                 }
@@ -145,10 +146,16 @@ impl Garage {
         Ok(())
     }
 
-    /// Shares out the data, and makes the bucket and its key. One node does this by itself.
-    async fn lay_out(&self) {
-        let role = |node: &Node| json!({ "id": node.id, "zone": node.id, "capacity": 1_u64 << 40, "tags": [] });
-        let roles: Vec<Value> = self.nodes.iter().map(role).collect();
+    /// Makes a cluster of the nodes, shares out the data, and makes the bucket and its key. One node does this by itself.
+    async fn join(&mut self) -> Result<(), String> {
+        let (mut peers, mut roles) = (Vec::new(), Vec::new());
+        for node in &self.nodes {
+            let id = node.id().await;
+            peers.push(format!("{id}@{}", node.rpc()));
+            roles.push(json!({ "id": id, "zone": id, "capacity": 1_u64 << 40, "tags": [] }));
+        }
+        self.nodes[0].tell("ConnectClusterNodes", json!(peers[1..])).await;
+        self.until_ready(self.nodes.len()).await?;
         let first = &self.nodes[0];
         first.tell("UpdateClusterLayout", json!({ "roles": roles })).await;
         first.tell("ApplyClusterLayout", json!({ "version": 1 })).await;
@@ -159,5 +166,6 @@ impl Garage {
         let all = json!({ "read": true, "write": true, "owner": true });
         let may = json!({ "bucketId": bucket["id"], "accessKeyId": id, "permissions": all });
         first.tell("AllowBucketKey", may).await;
+        Ok(())
     }
 }

@@ -38,8 +38,6 @@ impl Keys {
 }
 
 pub(super) struct Node {
-    /// Its public key, where it has to be introduced.
-    pub(super) id: String,
     folder: PathBuf,
     is_alone: bool,
     settings: Vec<(&'static str, String)>,
@@ -66,7 +64,6 @@ impl Node {
              rpc_bind_addr = \"{rpc}\"
              rpc_public_addr = \"{rpc}\"
              rpc_secret = \"{secret}\"
-             bootstrap_peers = []
              [s3_api]
              s3_region = \"{region}\"
              api_bind_addr = \"{s3}\"
@@ -86,7 +83,7 @@ impl Node {
             ("GARAGE_DEFAULT_BUCKET", keys.bucket.to_owned()),
         ];
         let (token, http) = (keys.admin.clone(), reqwest::Client::new());
-        Self { id: String::new(), folder, is_alone: copies == 1, settings, s3, rpc, admin, token, http, child: None }
+        Self { folder, is_alone: copies == 1, settings, s3, rpc, admin, token, http, child: None }
     }
 
     pub(super) fn endpoint(&self) -> String {
@@ -97,8 +94,8 @@ impl Node {
         if self.child.is_some() {
             return;
         }
-        let mut server = self.garage();
-        server.arg("server");
+        let mut server = Command::new(program::path());
+        server.arg("-c").arg(self.folder.join("garage.toml")).arg("server").env("RUST_LOG", "warn");
         if self.is_alone {
             server.args(["--single-node", "--default-bucket"]);
             server.envs(self.settings.iter().map(|(name, value)| (name, value)));
@@ -142,6 +139,18 @@ impl Node {
         answer.json::<Value>().await.ok()?["connectedNodes"].as_u64()
     }
 
+    /// Its public key, as long as it knows no other node.
+    pub(super) async fn id(&self) -> String {
+        let asked = self.http.get(format!("http://{}/v2/GetClusterStatus", self.admin)).bearer_auth(&self.token);
+        let status: Value = asked.send().await.unwrap().json().await.unwrap();
+        status["nodes"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Where other nodes find it.
+    pub(super) fn rpc(&self) -> SocketAddr {
+        self.rpc
+    }
+
     /// One call of the admin interface.
     pub(super) async fn tell(&self, verb: &str, what: Value) -> Value {
         let asked = self.http.post(format!("http://{}/v2/{verb}", self.admin)).bearer_auth(&self.token).json(&what);
@@ -151,38 +160,11 @@ impl Node {
         assert!(status.is_success(), "{verb} {what}: {status} {text}");
         serde_json::from_str(&text).unwrap()
     }
-
-    fn garage(&self) -> Command {
-        let mut command = Command::new(program::path());
-        command.arg("-c").arg(self.folder.join("garage.toml")).env("RUST_LOG", "warn");
-        command
-    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// Tells several nodes of each other, before they start.
-pub(super) fn introduce(nodes: &mut [Node]) {
-    if nodes.len() < 2 {
-        return;
-    }
-    for node in nodes.iter_mut() {
-        let said = node.garage().args(["node", "id", "-q"]).output().unwrap();
-        let text = String::from_utf8(said.stdout).unwrap();
-        let id = text.split('@').next().unwrap_or_default().trim();
-        assert_eq!(id.len(), 64, "{text}{}", String::from_utf8_lossy(&said.stderr));
-        node.id = id.to_owned();
-    }
-    let peers: Vec<_> = nodes.iter().map(|node| format!("\"{}@{}\"", node.id, node.rpc)).collect();
-    for node in nodes {
-        let path = node.folder.join("garage.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        let known = format!("bootstrap_peers = [{}]", peers.join(", "));
-        fs::write(&path, text.replace("bootstrap_peers = []", &known)).unwrap();
     }
 }
 
