@@ -13,5 +13,7 @@ mod machines;
 mod media;
 mod media_worker;
 mod postgres;
+mod rig;
+mod store;
 mod support;
 mod tidy;
