@@ -19,7 +19,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -
 # `make run ARGS="--listen 127.0.0.1:9000"`
 ARGS ?=
 
-.PHONY: help run build test check lint bench queries web need-build need-test nextest clients
+.PHONY: help run build test check lint bench queries web need-build need-test nextest clients tools
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -30,7 +30,7 @@ run: build ## Install what is missing, build, and serve on 127.0.0.1:8080
 build: need-build web ## The release binary
 	cargo build --release --locked
 
-test: need-test web clients nextest lint ## Everything that can fail
+test: need-test web clients tools nextest lint ## Everything that can fail
 	scripts/test
 
 check: need-build web lint ## Formatting, lints, docs and the proofreader, without a database
@@ -64,3 +64,6 @@ nextest:
 
 clients:
 	@scripts/clients "$(CACHE)"
+
+tools: need-build
+	@scripts/tools "$(CACHE)"

@@ -2,7 +2,9 @@
 //! follows URLs, and sound made by code.
 
 pub mod app;
+pub mod garage;
 pub mod player;
 pub mod postgres;
+pub mod s3;
 pub mod sound;
 pub mod tus;
