@@ -15,6 +15,7 @@ mod writing;
 
 pub mod budget;
 mod parts;
+mod spare;
 pub mod tee;
 
 pub mod check;

@@ -66,12 +66,15 @@ pub(crate) async fn commit(
         match &piece.what {
             What::Part(part, copy) => {
                 insert_part(&mut tx, lease.upload, lease.epoch, part, piece.sha_state.as_deref()).await?;
-                bury_covered(&mut tx, lease.upload, part).await?;
+                bury_covered(&mut tx, lease.upload, part.off, part.len).await?;
                 if let Some(copy) = copy {
                     insert_tail(&mut tx, lease, copy, None, Some(part.part_no)).await?;
                 }
             }
-            What::Tail(tail) => insert_tail(&mut tx, lease, tail, piece.sha_state.as_deref(), None).await?,
+            What::Tail(tail) => {
+                bury_covered(&mut tx, lease.upload, tail.off, tail.len).await?;
+                insert_tail(&mut tx, lease, tail, piece.sha_state.as_deref(), None).await?;
+            }
         }
     }
     let row = sqlx::query!(
@@ -88,16 +91,16 @@ pub(crate) async fn commit(
     Ok(Some(from_db(row.committed)))
 }
 
-/// The tails that a part replaces are deleted later; copies of shadowed parts stay until the object is whole.
-async fn bury_covered(tx: &mut Tx<'_>, upload: Id<Upload>, part: &Part) -> sqlx::Result<()> {
+/// The tails that a part or a merged tail replaces are deleted later; copies of shadowed parts stay until the object is whole.
+async fn bury_covered(tx: &mut Tx<'_>, upload: Id<Upload>, off: u64, len: u64) -> sqlx::Result<()> {
     sqlx::query!(
         "WITH covered AS (DELETE FROM upload_tails
                            WHERE upload_id = $1 AND off >= $2 AND off + len <= $3 AND shadows_part IS NULL
                            RETURNING object_key)
          INSERT INTO store_trash (key) SELECT object_key FROM covered",
         upload.uuid(),
-        db_int(part.off),
-        db_int(part.off + part.len)
+        db_int(off),
+        db_int(off + len)
     )
     .execute(&mut **tx)
     .await?;

@@ -51,6 +51,7 @@ impl Engine {
         let encoding = tokio::spawn(Arc::clone(&self).encode_due());
         let hearing = tokio::spawn(Arc::clone(&self).hear_others());
         loop {
+            self.budget.spare().air();
             if let Err(error) = self.recover_once().await {
                 tracing::warn!(%error, "recovery not done; next tick");
             }

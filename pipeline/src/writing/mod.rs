@@ -23,6 +23,7 @@ use crate::{
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
     parts::{self, Piece, Standing, What},
     session::{AppendError, BodyBroken},
+    spare::Kept,
     store::{Multipart, Part, StoreError, Tail},
     tee::Window,
 };
@@ -74,6 +75,8 @@ pub(crate) struct Writing<'a> {
     /// Durable tails of the part that is filling, with the CRC over them.
     tails: Vec<Tail>,
     tails_crc: u64,
+    /// The bytes of all those tails, where the store would have to be asked for them and memory has room.
+    kept: Option<(Vec<Bytes>, Option<Reserved>)>,
     /// Where `frames` starts.
     fresh_from: u64,
     frames: Vec<Bytes>,
@@ -96,7 +99,14 @@ impl<'a> Writing<'a> {
         window: Arc<Window>,
         check: Option<Check>,
     ) -> Self {
+        let kept = match standing.tails.is_empty() {
+            true => Some((Vec::new(), None)),
+            false => {
+                engine.budget.spare().take(lease.upload.uuid(), standing.committed).map(|k| (k.frames, Some(k.share)))
+            }
+        };
         Self {
+            kept: kept.filter(|_| !engine.store.tails_in_place()),
             engine,
             lease,
             to,
@@ -152,7 +162,7 @@ impl<'a> Writing<'a> {
                     // cancel-safe: no state. A stalled client gives back what others wait for.
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
                         drop(share);
-                        self.put_rest().await?;
+                        self.give_back().await?;
                         share = self.reserve().await?;
                     }
                 }
@@ -187,10 +197,16 @@ impl<'a> Writing<'a> {
         match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
             Ok(share) => Ok(share),
             Err(_) => {
-                self.put_rest().await?;
+                self.give_back().await?;
                 Ok(budget.reserve(FRAME_BYTES).await)
             }
         }
+    }
+
+    /// Holds no memory after this: nobody waits for some while holding some.
+    async fn give_back(&mut self) -> Result<(), AppendError> {
+        self.kept = None;
+        self.put_rest().await
     }
 
     fn hold(&mut self, more: Option<Reserved>) {
@@ -323,5 +339,13 @@ impl<'a> Writing<'a> {
             let _ = under_way.put.await;
         }
         self.share = None;
+        // Whoever goes on from here finds the open part's bytes.
+        if let Some((frames, Some(share))) = self.kept.take()
+            && self.committed == self.at
+            && !self.engine.budget.is_short()
+        {
+            let kept = Kept { at: self.at, frames, share };
+            self.engine.budget.spare().keep(self.lease.upload.uuid(), kept);
+        }
     }
 }
