@@ -8,6 +8,7 @@ mod database;
 mod doctor;
 mod postgres;
 mod serve;
+mod store;
 mod upload;
 
 use std::{

@@ -13,6 +13,5 @@ mod machines;
 mod media;
 mod media_worker;
 mod postgres;
-mod rig;
 mod support;
 mod tidy;

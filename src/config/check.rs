@@ -1,7 +1,7 @@
 //! What settings must hold together, and what production must say knowingly.
 
 use super::{
-    Config, Environment, Origin, Size,
+    Backend, Config, Environment, Origin, Size,
     source::{Error, Start, variable_of},
 };
 
@@ -21,9 +21,6 @@ const SEGMENT_SECONDS_MAX: u32 = 30;
 const AAC_KBITS: std::ops::RangeInclusive<u32> = 16..=512;
 /// Settings of later releases: ignored now, but not in silence.
 const LATER: &[&str] = &[
-    "S3_ENDPOINT",
-    "S3_REGION",
-    "S3_BUCKET",
     "HYPERSWITCH_ENABLED",
     "HYPERSWITCH_URL",
     "STRIPE_SECRET_KEY",
@@ -45,6 +42,7 @@ pub(super) fn check(config: &Config, start: &Start) -> Result<Vec<String>, Error
     if config.roles.0.is_empty() {
         return Err(refused("roles", "name at least one of uploads, playback, api, worker"));
     }
+    s3(config, &mut warnings)?;
     redis(config, &mut warnings)?;
     if config.env == Environment::Production {
         production(config)?;
@@ -89,6 +87,30 @@ fn media(config: &Config) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A bucket is named whole or not at all: a default would send people's files to a store that nobody chose.
+fn s3(config: &Config, warnings: &mut Vec<String>) -> Result<(), Error> {
+    let named = [
+        ("s3_endpoint", config.s3_endpoint.is_some()),
+        ("s3_region", config.s3_region.is_some()),
+        ("s3_bucket", config.s3_bucket.is_some()),
+        ("s3_access_key_id", config.s3_access_key_id.is_some()),
+        ("s3_secret_access_key", config.s3_secret_access_key.is_some()),
+    ];
+    match config.track_storage_backend {
+        Backend::S3 => match named.iter().find(|(_, is_set)| !is_set) {
+            Some((key, _)) => Err(refused(key, "must be set when TRACK_STORAGE_BACKEND is s3")),
+            None => Ok(()),
+        },
+        Backend::Local => {
+            if let Some((key, _)) = named.iter().find(|(_, is_set)| *is_set) {
+                let name = variable_of(key);
+                warnings.push(format!("{name} is set, and not used: TRACK_STORAGE_BACKEND is local"));
+            }
+            Ok(())
+        }
+    }
 }
 
 fn redis(config: &Config, warnings: &mut Vec<String>) -> Result<(), Error> {

@@ -69,6 +69,18 @@ settings! {
     pg_bindir = "PG_BINDIR": Option<PathBuf>,
     /// Where bytes are kept.
     track_storage_backend = "TRACK_STORAGE_BACKEND": Backend,
+    /// Where the S3-compatible store answers.
+    s3_endpoint = "S3_ENDPOINT": Option<WebUrl>,
+    /// What its requests are signed for.
+    s3_region = "S3_REGION": Option<String>,
+    /// Which bucket is ours.
+    s3_bucket = "S3_BUCKET": Option<String>,
+    /// Who we are to it.
+    s3_access_key_id = "S3_ACCESS_KEY_ID": Option<Secret>,
+    /// And the proof.
+    s3_secret_access_key = "S3_SECRET_ACCESS_KEY": Option<Secret>,
+    /// Whether the bucket is named in the path rather than in the host.
+    s3_force_path_style = "S3_FORCE_PATH_STYLE": bool,
     /// The bus between processes.
     redis_url = "REDIS_URL": Option<Secret>,
     /// Size of a stored part.

@@ -59,8 +59,10 @@ fn what_isnt_known_is_refused_by_name() {
 #[test]
 fn a_wrong_value_is_refused_with_its_name_and_whats_right() {
     for (variable, value, hint) in [
-        ("TRACK_STORAGE_BACKEND", "gcs", "use local"),
-        ("TRACK_STORAGE_BACKEND", "s3", "isn't in this release"),
+        ("TRACK_STORAGE_BACKEND", "gcs", "use local or s3"),
+        ("TRACK_STORAGE_BACKEND", "S3", "use local or s3"),
+        ("S3_ENDPOINT", "s3.example", "http://"),
+        ("S3_FORCE_PATH_STYLE", "yes", "true or false"),
         ("UPLOAD_PART_BYTES", "ten", "10MiB"),
         ("UPLOAD_PART_BYTES", "1MiB", "5MiB"),
         ("UPLOAD_MAX_BYTES", "1000GiB", "parts"),
@@ -84,6 +86,30 @@ fn production_asks_for_what_must_be_said() {
     assert!(from(&[ready[0], ready[2]]).err().unwrap().contains("REDIS_URL"));
     // A variable that is there but empty hasn't said anything.
     assert!(from(&[ready[0], ready[2], ("REDIS_URL", "")]).err().unwrap().contains("REDIS_URL"));
+}
+
+#[test]
+fn a_bucket_is_named_whole() {
+    // UP-1, S3-6
+    let all = [
+        ("TRACK_STORAGE_BACKEND", "s3"),
+        ("S3_ENDPOINT", "http://127.0.0.1:3900/"),
+        ("S3_REGION", "garage"),
+        ("S3_BUCKET", "millrace"),
+        ("S3_ACCESS_KEY_ID", "GK1"),
+        ("S3_SECRET_ACCESS_KEY", "hunter2"),
+    ];
+    let loaded = from(&all).unwrap();
+    assert_eq!((loaded.config.track_storage_backend, loaded.warnings.len()), (Backend::S3, 0));
+    assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    for missing in 1..all.len() {
+        let mut some = all.to_vec();
+        let (name, _) = some.remove(missing);
+        let error = from(&some).err().unwrap_or_else(|| panic!("taken without {name}"));
+        assert!(error.contains(name) && error.contains("must be set"), "{error}");
+    }
+    let unused = from(&all[2..3]).unwrap();
+    assert!(unused.warnings[0].contains("S3_REGION"), "{:?}", unused.warnings);
 }
 
 #[test]

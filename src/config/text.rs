@@ -30,6 +30,7 @@ macro_rules! read_by_from_str {
 }
 read_by_from_str! {
     u32: "a whole number",
+    bool: "true or false",
     SocketAddr: "an address with a port, such as 127.0.0.1:8080",
     PathBuf: "a path",
     String: "a text",
@@ -37,17 +38,8 @@ read_by_from_str! {
     Size: "a size in bytes, such as 10MiB or 10485760",
     Environment: "development or production",
     LogFormat: "auto, human or json",
+    Backend: "a storage backend: use local or s3",
     WebUrl: "an http:// or https:// address without a query",
-}
-
-impl FromText for Backend {
-    fn from_text(text: Option<&str>) -> Option<Result<Self, String>> {
-        text.map(|t| match t {
-            "local" => Ok(Self::Local),
-            "s3" => Err("s3 isn't in this release; use local".into()),
-            other => Err(format!("\"{other}\" isn't a storage backend; use local")),
-        })
-    }
 }
 
 impl FromText for Secret {
@@ -105,6 +97,8 @@ pub enum LogFormat {
 pub enum Backend {
     /// In `$MILLRACE_DATA`.
     Local,
+    /// In a bucket.
+    S3,
 }
 
 /// What a process does.
@@ -205,6 +199,7 @@ macro_rules! names {
     )+};
 }
 names! {
+    Backend { Local = "local", S3 = "s3" }
     Environment { Development = "development", Production = "production" }
     LogFormat { Auto = "auto", Human = "human", Json = "json" }
     Role { Uploads = "uploads", Playback = "playback", Api = "api", Worker = "worker" }
@@ -238,12 +233,6 @@ impl fmt::Display for Size {
         let fits = |(_, unit): &&(&str, u64)| self.0.is_multiple_of(*unit) && self.0 >= *unit;
         let (name, unit) = SIZES[..3].iter().rev().find(fits).unwrap_or(&SIZES[6]);
         write!(f, "{}{name}", self.0 / unit)
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("local")
     }
 }
 

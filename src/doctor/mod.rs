@@ -1,8 +1,9 @@
 //! `millrace doctor`: what is wrong here, why, and what to do.
 //!
-//! Promise: it changes nothing, and exits 0 only when all is well.
+//! Promise: it leaves everything as it was, and exits 0 only when all is well.
 //! Absent: what only a running daemon knows; `/health/deep` tells that.
 
+mod bucket;
 mod host;
 mod parts;
 
@@ -77,6 +78,7 @@ async fn examine(loaded: &Loaded) -> Vec<Finding> {
         odd => Finding::ill("settings", odd.join("; "), "unset what isn't used"),
     }];
     findings.push(parts::database(loaded).await);
+    findings.extend(bucket::bucket(loaded).await);
     findings.push(parts::data_folder(loaded));
     findings.push(parts::private_files(loaded));
     findings.push(host::free_space(loaded));

@@ -16,7 +16,7 @@ use api::{
 use axum::{Router, routing::get};
 use front::{Gate, Route, TrustedProxies, csrf, session::Cookies};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, store};
+use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, store::Backend};
 use sqlx::PgPool;
 use stream_server::media::Media;
 use tokio::sync::Semaphore;
@@ -24,7 +24,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{secrets::Secrets, verbs::Verbs};
-use crate::config::{Config, Environment, Role};
+use crate::{
+    config::{Config, Environment, Role},
+    store,
+};
 
 /// The key that signs grants now. A rotation adds one.
 const GRANT_KEY: u8 = 1;
@@ -123,18 +126,19 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
 /// What the process stands on (UP-20).
 fn health(parts: &Parts<'_>, engine: &Arc<Engine>) -> Health {
     let (stop, store, worker) = (parts.stop.clone(), Arc::clone(engine), Arc::clone(engine));
-    let text = |e: &dyn std::error::Error| e.to_string();
+    let is_s3 = store.store().backend() == Backend::S3;
+    let (name, unused) = if is_s3 { ("s3", "store") } else { ("store", "s3") };
     Health::new(vec![
         Probe::needed("process", move || {
             let draining = stop.is_cancelled();
             async move { if draining { Err("draining".into()) } else { Ok(()) } }
         }),
         Probe::db(parts.pool.clone()),
-        Probe::needed("store", move || {
+        Probe::needed(name, move || {
             let store = Arc::clone(store.store());
-            async move { store.probe().await.map_err(|e| text(&e)) }
+            async move { store.probe().await.map_err(|e| crate::one_line(&e.into())) }
         }),
-        Probe::disabled("s3"),
+        Probe::disabled(unused),
         Probe::disabled("redis"),
         Probe::helpful("media_worker", move || {
             let engine = Arc::clone(&worker);
@@ -165,9 +169,7 @@ fn engine(parts: &Parts<'_>) -> anyhow::Result<Arc<Engine>> {
         // What runs, even if the file was replaced by an upgrade since.
         exe: PathBuf::from("/proc/self/exe"),
     };
-    let folder = config.data.join("store");
-    let store = store::Local::open(&folder).with_context(|| format!("can't open the store {}", folder.display()))?;
-    Ok(Engine::new(parts.pool.clone(), Arc::new(store), limits, encoding, parts.node))
+    Ok(Engine::new(parts.pool.clone(), store::open(config)?, limits, encoding, parts.node))
 }
 
 /// Runs the engine's background work until the drain.

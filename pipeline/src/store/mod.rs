@@ -7,6 +7,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod local;
+pub mod s3;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 pub use local::Local;
+pub use s3::S3;
 
 /// Objects in one answer of [`Store::list`]; S3's own page.
 pub const LIST_MAX: usize = 1000;

@@ -1,0 +1,41 @@
+//! The store that the settings name.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use pipeline::store::{Local, S3, Store, s3::Settings};
+
+use crate::config::{Backend, Config};
+
+/// Opens the store. A bucket isn't asked anything yet: a store that is away at our start may come.
+///
+/// # Errors
+/// The local folder can't be used, or the bucket isn't named whole.
+pub fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match config.track_storage_backend {
+        Backend::S3 => Ok(Arc::new(bucket(config)?)),
+        Backend::Local => {
+            let folder = config.data.join("store");
+            let store = Local::open(&folder).with_context(|| format!("can't open the store {}", folder.display()))?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// The bucket that the settings name, whichever backend is in use.
+///
+/// # Errors
+/// What isn't set.
+pub fn bucket(config: &Config) -> anyhow::Result<S3> {
+    let (Some(endpoint), Some(region), Some(bucket), Some(id), Some(secret)) = (
+        &config.s3_endpoint,
+        &config.s3_region,
+        &config.s3_bucket,
+        &config.s3_access_key_id,
+        &config.s3_secret_access_key,
+    ) else {
+        bail!("name the bucket: S3_ENDPOINT, S3_REGION, S3_BUCKET, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY");
+    };
+    let settings = Settings::new(&endpoint.to_string(), region, bucket, id.expose(), secret.expose());
+    Ok(S3::open(Settings { force_path_style: config.s3_force_path_style, ..settings }))
+}
