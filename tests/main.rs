@@ -13,5 +13,6 @@ mod machines;
 mod media;
 mod media_worker;
 mod postgres;
+mod rig;
 mod support;
 mod tidy;
