@@ -10,6 +10,7 @@ ALTER TABLE uploads
     ADD COLUMN shadow int4range,                                       -- parts that a dead holder may still overwrite
     ADD COLUMN scan text CHECK (scan IN ('clean', 'infected')),        -- what the virus scan said, where there is one
     ADD CONSTRAINT uploads_partials_have_no_track CHECK ((kind = 'partial') = (track_id IS NULL));
+UPDATE uploads SET ended = true WHERE length IS NOT NULL;
 -- Expired partials, and what one account did lately.
 CREATE INDEX uploads_partials_idx ON uploads (expires_at) WHERE kind = 'partial';
 

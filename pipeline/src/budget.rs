@@ -11,6 +11,8 @@ use std::sync::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::spare::Spare;
+
 /// A share of the budget that ends with its value.
 pub type Reserved = OwnedSemaphorePermit;
 
@@ -19,6 +21,7 @@ pub type Reserved = OwnedSemaphorePermit;
 pub struct Budget {
     bytes: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    spare: Arc<Spare>,
     total: usize,
 }
 
@@ -26,7 +29,7 @@ impl Budget {
     /// A budget of `bytes` (at most 4 GiB - 1, see `Limits::check`).
     pub fn new(bytes: u64) -> Self {
         let total = usize::try_from(bytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { bytes: Arc::new(Semaphore::new(total)), waiting: Arc::default(), total }
+        Self { bytes: Arc::new(Semaphore::new(total)), waiting: Arc::default(), spare: Arc::default(), total }
     }
 
     /// Waits in line for `bytes`. Cancel-safe: a dropped wait gives up its place.
@@ -35,6 +38,7 @@ impl Budget {
         if let Ok(now) = Arc::clone(&self.bytes).try_acquire_many_owned(wanted) {
             return now;
         }
+        self.spare.shed(u64::from(wanted).saturating_sub(self.bytes.available_permits() as u64));
         let _in_line = InLine::enter(&self.waiting);
         Arc::clone(&self.bytes).acquire_many_owned(wanted).await.expect("the budget is never closed")
     }
@@ -42,6 +46,11 @@ impl Budget {
     /// Bytes if they are free now: for branches that may go without.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
         Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    }
+
+    /// What is kept as long as nobody needs its room.
+    pub(crate) fn spare(&self) -> &Spare {
+        &self.spare
     }
 
     /// Somebody waits: the idle should give back.

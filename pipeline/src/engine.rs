@@ -16,7 +16,6 @@ use schema::{
     upload::{self, Upload},
 };
 use sqlx::PgPool;
-use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -24,8 +23,9 @@ use uuid::Uuid;
 use crate::{
     budget::Budget,
     lease::{Holders, interval},
-    limits::{Limits, MEDIA_SHARE, PartMap},
+    limits::{Limits, MEDIA_SHARE},
     media::Ladder,
+    resource::{Kind, Look, LookError},
     store::Store,
     tee::{Phase, Window},
 };
@@ -59,94 +59,6 @@ pub struct Engine {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) probed: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
-}
-
-/// A wanted upload.
-#[derive(Clone, Debug)]
-pub struct NewUpload {
-    /// Whose.
-    pub owner: Id<Account>,
-    /// Through which door: `tus`, `ietf` or `chunks`.
-    pub door: &'static str,
-    /// Bytes, where known.
-    pub length: Option<u64>,
-    /// As received, to be repeated.
-    pub metadata: String,
-    /// The file's name, for people.
-    pub filename: Option<String>,
-    /// A title, if the client gave one.
-    pub title: Option<String>,
-    /// The digest that the client promises.
-    pub sha256: Option<[u8; 32]>,
-    /// The release that it belongs to.
-    pub release: Option<Uuid>,
-}
-
-/// An upload as its owner sees it.
-#[derive(Clone, Debug)]
-pub struct Look {
-    /// Its id.
-    pub id: Id<Upload>,
-    /// The track that it becomes.
-    pub track: Id<Track>,
-    /// Where it stands.
-    pub state: upload::State,
-    /// Why it failed.
-    pub reason: Option<String>,
-    /// The committed offset.
-    pub offset: u64,
-    /// Bytes in all, where known.
-    pub length: Option<u64>,
-    /// As received.
-    pub metadata: String,
-    /// When it is given up if nothing comes.
-    pub expires_at: OffsetDateTime,
-    /// Of the stored bytes.
-    pub sha256: Option<Vec<u8>>,
-    /// Its part length.
-    pub part_bytes: u64,
-}
-
-/// Why an upload wasn't created.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// 413: more than the limit.
-    #[error("{length} bytes are more than the {max} that one upload may have")]
-    TooLarge {
-        /// What was asked.
-        length: u64,
-        /// `UPLOAD_MAX_BYTES`.
-        max: u64,
-    },
-    /// 503.
-    #[error("the database failed")]
-    Db(#[from] sqlx::Error),
-}
-
-/// Why an upload can't be shown or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum LookError {
-    /// 404: unknown, or somebody else's.
-    #[error("no such upload")]
-    Missing,
-    /// 410: aborted, expired, or failed.
-    #[error("the upload is {}", state_text(*.state))]
-    Gone {
-        /// How it ended.
-        state: upload::State,
-        /// Why, when it failed.
-        reason: Option<String>,
-    },
-    /// 409: it is being sealed, which can't be undone.
-    #[error("the upload is being sealed")]
-    Sealing,
-    /// 503.
-    #[error("the database failed")]
-    Db(#[from] sqlx::Error),
-}
-
-fn state_text(state: upload::State) -> &'static str {
-    schema::machine::State::name(state)
 }
 
 impl Engine {
@@ -196,81 +108,13 @@ impl Engine {
         self.holders.count()
     }
 
-    /// Creates an upload and its track, in one transaction. Both exist before the first byte.
-    ///
-    /// # Errors
-    /// [`CreateError`].
-    pub async fn create(self: &Arc<Self>, new: NewUpload) -> Result<Look, CreateError> {
-        if let Some(length) = new.length.filter(|l| *l > self.limits.max_bytes) {
-            return Err(CreateError::TooLarge { length, max: self.limits.max_bytes });
-        }
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
-        let (id, track) = (Id::<Upload>::from(Uuid::from_bytes(random)), Id::<Track>::in_order());
-        let map = PartMap::choose(&self.limits, new.length);
-        let key = format!("tracks/{track}/{id}");
-        let title = title_of(&new);
-        let mut tx = self.db.begin().await?;
-        sqlx::query!(
-            "INSERT INTO tracks (id, owner, state, title, filename, release_id, storage_backend)
-             VALUES ($1, $2, 'ingesting', $3, $4, $5, $6)",
-            track.uuid(),
-            new.owner.uuid(),
-            title,
-            new.filename,
-            new.release,
-            self.store.backend().name()
-        )
-        .execute(&mut *tx)
-        .await?;
-        let row = sqlx::query!(
-            "INSERT INTO uploads (id, owner, track_id, door, state, length, part_bytes, key, sha256_want, metadata, expires_at)
-             VALUES ($1, $2, $3, $4, 'opened', $5, $6, $7, $8, $9, now() + $10) RETURNING expires_at",
-            id.uuid(),
-            new.owner.uuid(),
-            track.uuid(),
-            new.door,
-            new.length.map(db_int),
-            db_int(map.part_bytes),
-            key,
-            new.sha256.as_ref().map(|s| &s[..]),
-            new.metadata,
-            interval(self.limits.expiry)
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        crate::encode::enqueue(&mut tx, track).await?;
-        tx.commit().await?;
-        tracing::info!(upload.id = %id, track.id = %track, upload.length = new.length, "upload created");
-        metrics::counter!("millrace_uploads_created_total").increment(1);
-        if new.length == Some(0) {
-            // Whole at once. A seal that fails is taken up by `recover`.
-            match self.seal_again(new.owner, id).await {
-                Ok(look) => return Ok(look),
-                Err(error) => tracing::warn!(upload.id = %id, %error, "empty upload not sealed yet"),
-            }
-        }
-        Ok(Look {
-            id,
-            track,
-            state: upload::State::Opened,
-            reason: None,
-            offset: 0,
-            length: new.length,
-            metadata: new.metadata,
-            expires_at: row.expires_at,
-            sha256: None,
-            part_bytes: map.part_bytes,
-        })
-    }
-
     /// Shows an upload to its owner. Takes no lease, stops nobody.
     ///
     /// # Errors
     /// `Missing`, `Gone`, `Db`.
     pub async fn look(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let row = sqlx::query!(
-            "SELECT track_id AS \"track_id!\", state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
+            "SELECT track_id, door, kind, concat, ended, state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
                     expires_at <= now() AS \"overdue!\"
                FROM uploads WHERE id = $1 AND owner = $2",
             id.uuid(),
@@ -291,7 +135,11 @@ impl Engine {
         }
         Ok(Look {
             id,
-            track: row.track_id.into(),
+            track: row.track_id.map(Into::into),
+            door: row.door,
+            kind: Kind::named(&row.kind),
+            concat: row.concat,
+            ended: row.ended,
             state,
             reason: row.reason,
             offset: from_db(row.committed),
@@ -323,11 +171,15 @@ impl Engine {
             Err(Refused::Db(e)) => return Err(e.into()),
         };
         self.trash_bytes(&mut tx, proof.id(), Duration::ZERO).await?;
-        self.fail_track(&mut tx, look.track, "upload_aborted", "the upload was ended before its last byte").await?;
+        if let Some(track) = look.track {
+            self.fail_track(&mut tx, track, "upload_aborted", "the upload was ended before its last byte").await?;
+        }
         tx.commit().await?;
         drop(holding);
-        self.settle_window(look.track, Phase::Gone, look.offset);
-        tracing::info!(upload.id = %id, track.id = %look.track, "upload aborted");
+        if let Some(track) = look.track {
+            self.settle_window(track, Phase::Gone, look.offset);
+        }
+        tracing::info!(upload.id = %id, track.id = look.track.map(tracing::field::display), "upload aborted");
         Ok(())
     }
 
@@ -401,14 +253,6 @@ impl Engine {
             window.settle(phase, committed);
         }
     }
-}
-
-/// A title for people: what the client said, else the file's name without its ending.
-fn title_of(new: &NewUpload) -> String {
-    let given = new.title.as_deref().map(str::trim).filter(|t| !t.is_empty());
-    let stem = new.filename.as_deref().and_then(|f| std::path::Path::new(f).file_stem()).and_then(|s| s.to_str());
-    let title: String = given.or(stem).unwrap_or("Untitled").chars().filter(|c| !c.is_control()).take(1000).collect();
-    if title.trim().is_empty() { "Untitled".into() } else { title }
 }
 
 /// Byte counts are below 2^63 by `UPLOAD_MAX_BYTES`; the column is signed.

@@ -33,26 +33,61 @@ pub struct Lease {
     _renewal: DropGuard,
 }
 
+/// What came of asking for a lease.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours(Lease),
+    /// Another node has it.
+    Held,
+    /// The upload takes no more writers.
+    Over,
+}
+
 impl Lease {
-    /// Takes the lease if nobody else holds it. `None`: another node does, or the upload takes no more writers.
+    /// Takes the lease if nobody else holds it. A holder whose lease ran out may still be writing to the store: the first
+    /// `shadows` parts after the committed end are marked, so that they are kept twice (see `parts`).
     ///
     /// # Errors
     /// Only the database's.
-    pub async fn take(db: &PgPool, upload: Id<Upload>, node: Uuid, term: Duration) -> sqlx::Result<Option<Self>> {
+    pub async fn take(
+        db: &PgPool,
+        upload: Id<Upload>,
+        node: Uuid,
+        term: Duration,
+        shadows: i32,
+    ) -> sqlx::Result<Taken> {
         let row = sqlx::query!(
-            "UPDATE uploads SET epoch = epoch + 1, node = $2, lease_until = now() + $3
-              WHERE id = $1 AND state IN ('opened', 'receiving', 'sealing')
-                AND (node IS NULL OR node = $2 OR lease_until < now()) RETURNING epoch",
+            "WITH found AS (
+                 SELECT id, node, lease_until < now() AS ran_out, committed / part_bytes + 1 AS part_no FROM uploads
+                  WHERE id = $1 AND state IN ('opened', 'receiving', 'sealing') FOR UPDATE)
+             UPDATE uploads SET epoch = epoch + 1, node = $2, lease_until = now() + $3,
+                    shadow = CASE WHEN $4 > 0 AND found.node <> $2 AND state <> 'sealing'
+                                  THEN range_merge(coalesce(shadow, 'empty'), int4range(part_no::int, part_no::int + $4))
+                                  ELSE shadow END
+               FROM found
+              WHERE uploads.id = found.id AND (found.node IS NULL OR found.node = $2 OR found.ran_out) RETURNING epoch",
             upload.uuid(),
             node,
-            interval(term)
+            interval(term),
+            shadows
         )
         .fetch_optional(db)
         .await?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = row else { return Self::not_taken(db, upload).await };
         let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(renew(db.clone(), upload, row.epoch, term, lost.clone(), stop.clone()));
-        Ok(Some(Self { upload, epoch: row.epoch, lost, _renewal: stop.drop_guard() }))
+        Ok(Taken::Ours(Self { upload, epoch: row.epoch, lost, _renewal: stop.drop_guard() }))
+    }
+
+    async fn not_taken(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<Taken> {
+        let open = sqlx::query_scalar!(
+            "SELECT state IN ('opened', 'receiving', 'sealing') AS \"open!\" FROM uploads WHERE id = $1",
+            upload.uuid()
+        )
+        .fetch_optional(db)
+        .await?;
+        Ok(if open == Some(true) { Taken::Held } else { Taken::Over })
     }
 
     /// Resolves when the lease is no longer this holder's. Cancel-safe.
@@ -109,13 +144,22 @@ async fn renew(
 }
 
 /// The leases of one node that an earlier process of it left behind: nobody can hold them now, as the data folder is
-/// locked by this process. Returns how many there were.
+/// locked by this process. What it was sending may still arrive, so `shadows` parts of each upload are marked.
+/// Returns how many leases there were.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn forget_own(db: &PgPool, node: Uuid) -> sqlx::Result<u64> {
-    let uploads =
-        sqlx::query!("UPDATE uploads SET node = NULL, lease_until = NULL WHERE node = $1", node).execute(db).await?;
+pub async fn forget_own(db: &PgPool, node: Uuid, shadows: i32) -> sqlx::Result<u64> {
+    let uploads = sqlx::query!(
+        "UPDATE uploads SET node = NULL, lease_until = NULL,
+                shadow = CASE WHEN $2 > 0 AND state <> 'sealing' THEN range_merge(coalesce(shadow, 'empty'),
+                         int4range((committed / part_bytes + 1)::int, (committed / part_bytes + 1)::int + $2)) ELSE shadow END
+          WHERE node = $1",
+        node,
+        shadows
+    )
+    .execute(db)
+    .await?;
     let jobs =
         sqlx::query!("UPDATE jobs SET node = NULL, lease_until = NULL WHERE node = $1", node).execute(db).await?;
     Ok(uploads.rows_affected() + jobs.rows_affected())
@@ -170,6 +214,26 @@ impl Holders {
             if tokio::time::timeout_at(deadline, gone.closed()).await.is_err() {
                 return None;
             }
+        }
+    }
+
+    /// Asks the writer of an upload, if this process has it.
+    pub fn ask(&self, upload: Id<Upload>, ask: Ask) {
+        let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(holder) = by_upload.get(&upload.uuid()) {
+            holder.send_replace(ask);
+        }
+    }
+
+    /// Asks the writer in this process, if there is one, to make durable what came, and waits until it has let go.
+    pub async fn settle(&self, upload: Id<Upload>) {
+        let gone = {
+            let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            by_upload.get(&upload.uuid()).cloned()
+        };
+        if let Some(holder) = gone {
+            holder.send_replace(Ask::Flush);
+            let _ = tokio::time::timeout(TAKEOVER_WAIT, holder.closed()).await;
         }
     }
 

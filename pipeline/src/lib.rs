@@ -4,20 +4,28 @@
 
 pub mod limits;
 
+mod create;
 pub mod engine;
+mod resource;
+
+mod extent;
+mod handover;
 mod session;
 mod writing;
 
 pub mod budget;
 mod parts;
+mod spare;
 pub mod tee;
 
+pub mod check;
 pub mod digest;
 
 mod encode;
 pub mod media;
 mod source;
 
+mod mend;
 pub mod publish;
 
 pub mod playlist;
@@ -33,6 +41,7 @@ mod recover;
 mod sweep;
 
 pub use encode::{RetryError, retry};
-pub use engine::{CreateError, Encoding, Engine, Look, LookError, NewUpload};
+pub use engine::{Encoding, Engine};
 pub use publish::SealError;
-pub use session::{AppendError, Appended, BodyBroken};
+pub use resource::{CreateError, Kind, Look, LookError, NewUpload};
+pub use session::{Append, AppendError, Appended, BodyBroken, Ends};

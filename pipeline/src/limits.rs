@@ -39,6 +39,9 @@ pub const SMALL_FRAME_BYTES: usize = 16 << 10;
 /// How long an upload may hold a half-filled part while others wait for memory, before it commits it as a tail.
 pub const EVICT_AFTER: Duration = Duration::from_millis(250);
 
+/// Tails in one part. When there are so many they become one: each is a row, and on S3 an object to be read back.
+pub const TAILS_MAX: usize = 64;
+
 /// How long a newcomer waits for the running writer of the same upload to let go. It needs one store call at most.
 pub const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 

@@ -6,6 +6,8 @@
 //! Dead after 2: the client asks HEAD, and hears the new offset.
 //! Never: an acknowledged byte without a row, or an offset computed from sizes.
 
+use std::ops::Range;
+
 use schema::{Id, Tx, upload::Upload};
 use sqlx::PgPool;
 
@@ -17,9 +19,17 @@ use crate::{
 
 /// A piece that the store has and the rows don't yet.
 #[derive(Debug)]
-pub(crate) enum Piece {
-    /// A whole part.
-    Part(Part),
+pub(crate) struct Piece {
+    pub(crate) what: What,
+    /// The digest's midstate at its end, if it is known.
+    pub(crate) sha_state: Option<Vec<u8>>,
+}
+
+/// Which kind of piece.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A whole part, and its copy where a dead holder may still overwrite it.
+    Part(Part, Option<Tail>),
     /// Less than a part.
     Tail(Tail),
 }
@@ -39,51 +49,37 @@ pub(crate) struct Standing {
     pub(crate) tails: Vec<Tail>,
     /// CRC of those tails.
     pub(crate) tails_crc: u64,
+    /// Parts that a dead holder may still overwrite.
+    pub(crate) shadow: Range<i32>,
 }
 
-/// Commits one durable piece and tells the new committed end; `None`: the lease is gone, stop and say nothing.
+/// Commits durable pieces and tells the new committed end; `None`: the lease is gone, stop and say nothing.
 pub(crate) async fn commit(
     db: &PgPool,
     lease: &Lease,
-    piece: &Piece,
-    sha_state: Option<&[u8]>,
+    pieces: &[Piece],
     expiry: std::time::Duration,
 ) -> sqlx::Result<Option<u64>> {
     let mut tx = db.begin().await?;
     let id = lease.upload.uuid();
-    match piece {
-        Piece::Part(part) => {
-            insert_part(&mut tx, lease, part, sha_state).await?;
-            sqlx::query!(
-                "WITH covered AS (DELETE FROM upload_tails WHERE upload_id = $1 AND off >= $2 AND off + len <= $3
-                                  RETURNING object_key)
-                 INSERT INTO store_trash (key) SELECT object_key FROM covered",
-                id,
-                db_int(part.off),
-                db_int(part.off + part.len)
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        Piece::Tail(tail) => {
-            sqlx::query!(
-                "INSERT INTO upload_tails (upload_id, off, len, object_key, crc64, sha_state, epoch)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                id,
-                db_int(tail.off),
-                db_int(tail.len),
-                tail.key,
-                tail.crc64.cast_signed(),
-                sha_state,
-                lease.epoch
-            )
-            .execute(&mut *tx)
-            .await?;
+    for piece in pieces {
+        match &piece.what {
+            What::Part(part, copy) => {
+                insert_part(&mut tx, lease.upload, lease.epoch, part, piece.sha_state.as_deref()).await?;
+                bury_covered(&mut tx, lease.upload, part.off, part.len).await?;
+                if let Some(copy) = copy {
+                    insert_tail(&mut tx, lease, copy, None, Some(part.part_no)).await?;
+                }
+            }
+            What::Tail(tail) => {
+                bury_covered(&mut tx, lease.upload, tail.off, tail.len).await?;
+                insert_tail(&mut tx, lease, tail, piece.sha_state.as_deref(), None).await?;
+            }
         }
     }
     let row = sqlx::query!(
         "UPDATE uploads SET committed = upload_prefix(id, committed), expires_at = now() + $3
-          WHERE id = $1 AND epoch = $2 AND state IN ('opened', 'receiving') RETURNING committed",
+          WHERE id = $1 AND epoch = $2 AND state IN ('opened', 'receiving', 'sealing') RETURNING committed",
         id,
         lease.epoch,
         interval(expiry)
@@ -95,21 +91,76 @@ pub(crate) async fn commit(
     Ok(Some(from_db(row.committed)))
 }
 
-async fn insert_part(tx: &mut Tx<'_>, lease: &Lease, part: &Part, sha_state: Option<&[u8]>) -> sqlx::Result<()> {
+/// The tails that a part or a merged tail replaces are deleted later; copies of shadowed parts stay until the object is whole.
+async fn bury_covered(tx: &mut Tx<'_>, upload: Id<Upload>, off: u64, len: u64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH covered AS (DELETE FROM upload_tails
+                           WHERE upload_id = $1 AND off >= $2 AND off + len <= $3 AND shadows_part IS NULL
+                           RETURNING object_key)
+         INSERT INTO store_trash (key) SELECT object_key FROM covered",
+        upload.uuid(),
+        db_int(off),
+        db_int(off + len)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_tail(
+    tx: &mut Tx<'_>,
+    lease: &Lease,
+    tail: &Tail,
+    sha_state: Option<&[u8]>,
+    shadows_part: Option<i32>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO upload_tails (upload_id, off, len, object_key, crc64, sha_state, epoch, shadows_part)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        lease.upload.uuid(),
+        db_int(tail.off),
+        db_int(tail.len),
+        tail.key,
+        tail.crc64.cast_signed(),
+        sha_state,
+        lease.epoch,
+        shadows_part
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_part(
+    tx: &mut Tx<'_>,
+    upload: Id<Upload>,
+    epoch: i64,
+    part: &Part,
+    sha_state: Option<&[u8]>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO upload_parts (upload_id, part_no, off, len, etag, crc64, sha_state, epoch)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        lease.upload.uuid(),
+        upload.uuid(),
         part.part_no,
         db_int(part.off),
         db_int(part.len),
         part.etag,
         part.crc64.cast_signed(),
         sha_state,
-        lease.epoch
+        epoch
     )
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// Objects of a discarded request: no row names them, so a row of the trash must.
+pub(crate) async fn bury(db: &PgPool, tails: impl Iterator<Item = &Tail>) -> sqlx::Result<()> {
+    let keys: Vec<_> = tails.map(|tail| tail.key.clone()).collect();
+    if !keys.is_empty() {
+        sqlx::query!("INSERT INTO store_trash (key) SELECT unnest($1::text[])", &keys).execute(db).await?;
+    }
     Ok(())
 }
 
@@ -117,18 +168,21 @@ async fn insert_part(tx: &mut Tx<'_>, lease: &Lease, part: &Part, sha_state: Opt
 pub(crate) async fn standing(db: &PgPool, lease: &Lease) -> sqlx::Result<Option<Standing>> {
     let id = lease.upload.uuid();
     let row = sqlx::query!(
-        "SELECT committed, length, part_bytes, key, multipart_id, sha256_want FROM uploads
-          WHERE id = $1 AND epoch = $2",
+        "SELECT committed, length, part_bytes, key, multipart_id, sha256_want,
+                coalesce(lower(shadow), 0) AS \"shadow_from!\", coalesce(upper(shadow), 0) AS \"shadow_to!\"
+           FROM uploads WHERE id = $1 AND epoch = $2",
         id,
         lease.epoch
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let open_from = row.committed / row.part_bytes * row.part_bytes;
+    // The part that is open at the end; of a whole upload, the last one.
+    let last = if row.length == Some(row.committed) { (row.committed - 1).max(0) } else { row.committed };
+    let open_from = last / row.part_bytes * row.part_bytes;
     let tails = sqlx::query!(
         "SELECT off, len, object_key, crc64 FROM upload_tails
-          WHERE upload_id = $1 AND off >= $2 AND off < $3 ORDER BY off",
+          WHERE upload_id = $1 AND off >= $2 AND off < $3 AND shadows_part IS NULL ORDER BY off",
         id,
         open_from,
         row.committed
@@ -156,6 +210,7 @@ pub(crate) async fn standing(db: &PgPool, lease: &Lease) -> sqlx::Result<Option<
             })
             .collect(),
         tails_crc,
+        shadow: row.shadow_from..row.shadow_to,
     }))
 }
 
@@ -165,7 +220,7 @@ async fn midstate_at(db: &PgPool, upload: Id<Upload>, offset: u64) -> sqlx::Resu
         return Ok(Some(crate::digest::Sha::new().midstate()));
     }
     let row = sqlx::query_scalar!(
-        "SELECT sha_state FROM upload_tails WHERE upload_id = $1 AND off + len = $2
+        "SELECT sha_state FROM upload_tails WHERE upload_id = $1 AND off + len = $2 AND shadows_part IS NULL
          UNION ALL SELECT sha_state FROM upload_parts WHERE upload_id = $1 AND off + len = $2",
         upload.uuid(),
         db_int(offset)

@@ -18,10 +18,11 @@ use schema::{
 use uuid::Uuid;
 
 use crate::{
-    digest::{self, Sha},
-    engine::{Engine, Look, LookError, db_int},
+    digest::Sha,
+    engine::{Engine, db_int},
     lease::Lease,
     parts::{self, Standing},
+    resource::{Look, LookError},
     session::AppendError,
     store::{Multipart, Object, Part, StoreError},
     tee::Phase,
@@ -77,7 +78,7 @@ impl Engine {
     /// Seals an upload that stopped between its last byte and its object. For a client that asks again, and for `recover`.
     pub(crate) async fn seal_again(self: &Arc<Self>, owner: Id<Account>, id: Id<Upload>) -> Result<Look, AppendError> {
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
-        if let Some(lease) = Lease::take(&self.db, id, self.node, self.limits.lease).await? {
+        if let Some(lease) = self.lease(id).await? {
             let mut tx = self.db.begin().await?;
             match take(&mut tx, id, upload::Seal {}).await {
                 Ok(_) | Err(Refused::AlreadyThere) => tx.commit().await?,
@@ -93,12 +94,22 @@ impl Engine {
     async fn seal_leased(&self, lease: &Lease) -> Result<(), SealError> {
         let standing = parts::standing(&self.db, lease).await?.ok_or(SealError::Fenced)?;
         let length = standing.length.filter(|l| *l == standing.committed).ok_or(SealError::Fenced)?;
+        self.close_tail(lease, &standing).await?;
         let parts = parts::all(&self.db, lease.upload).await?;
         let inline = standing.sha_state.as_deref().and_then(Sha::resume).map(Sha::finish);
         if let Some(found) = inline {
             self.judge(lease, &standing, found).await?;
         }
-        let object = match self.completed(&standing, &parts, length).await {
+        let (parts, completed) = match self.completed(&standing, &parts, length).await {
+            Err(StoreError::Parts { what, .. }) => {
+                tracing::warn!(upload.id = %lease.upload, what, "the store has other parts than were acknowledged");
+                let parts = self.mended(lease, &standing, parts).await?;
+                let completed = self.completed(&standing, &parts, length).await;
+                (parts, completed)
+            }
+            completed => (parts, completed),
+        };
+        let object = match completed {
             Ok(object) => object,
             Err(error @ (StoreError::Missing(_) | StoreError::Wrong { .. })) => {
                 tracing::error!(upload.id = %lease.upload, %error, "the store lost an upload");
@@ -115,8 +126,7 @@ impl Engine {
                 found
             }
         };
-        let crc64 = parts.iter().fold(digest::crc64(&[]), |crc, p| digest::crc64_join(crc, p.crc64, p.len));
-        self.stored(lease, &object, found, crc64).await
+        self.stored(lease, &object, found, Self::crc_of(&parts)).await
     }
 
     async fn completed(&self, standing: &Standing, parts: &[Part], length: u64) -> Result<Object, StoreError> {
@@ -161,9 +171,28 @@ impl Engine {
             Err(Refused::Db(e)) => return Err(e.into()),
             Err(_) => return Err(SealError::Fenced),
         }
+        if let Some(track) = track {
+            self.track_stored(&mut tx, track, object, sha256).await?;
+        }
+        sqlx::query!("UPDATE uploads SET crc64 = $2 WHERE id = $1", lease.upload.uuid(), crc64.cast_signed())
+            .execute(&mut *tx)
+            .await?;
+        forget_working_rows(&mut tx, lease.upload).await?;
+        tx.commit().await?;
+        let track = track.map(Id::<Track>::from);
+        tracing::info!(upload.id = %lease.upload, track.id = track.map(tracing::field::display), size = object.size, sha256 = hex(&sha256), "upload stored");
+        metrics::counter!("millrace_uploads_stored_total").increment(1);
+        metrics::counter!("millrace_upload_bytes_stored_total").increment(object.size);
+        if let Some(track) = track {
+            self.settle_window(track, Phase::Stored, object.size);
+        }
+        self.work.notify_one();
+        Ok(())
+    }
+
+    async fn track_stored(&self, tx: &mut Tx<'_>, track: Uuid, object: &Object, sha256: [u8; 32]) -> sqlx::Result<()> {
         // Upload, job, track: everybody locks in this order, or two of them would wait for each other.
-        schema::job::make_due(&mut tx, crate::encode::KIND, track).await?;
-        let path = self.store.local_path(&object.key);
+        schema::job::make_due(tx, crate::encode::KIND, track).await?;
         sqlx::query!(
             "UPDATE tracks SET stored_at = now(), updated_at = now(), size = $2, sha256 = $3, storage_key = $4, file_path = $5
               WHERE id = $1",
@@ -171,20 +200,10 @@ impl Engine {
             db_int(object.size),
             &sha256[..],
             object.key,
-            path
+            self.store.local_path(&object.key)
         )
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await?;
-        sqlx::query!("UPDATE uploads SET crc64 = $2 WHERE id = $1", lease.upload.uuid(), crc64.cast_signed())
-            .execute(&mut *tx)
-            .await?;
-        forget_working_rows(&mut tx, lease.upload).await?;
-        tx.commit().await?;
-        tracing::info!(upload.id = %lease.upload, track.id = %Id::<Track>::from(track), size = object.size, sha256 = hex(&sha256), "upload stored");
-        metrics::counter!("millrace_uploads_stored_total").increment(1);
-        metrics::counter!("millrace_upload_bytes_stored_total").increment(object.size);
-        self.settle_window(track.into(), Phase::Stored, object.size);
-        self.work.notify_one();
         Ok(())
     }
 
@@ -199,18 +218,22 @@ impl Engine {
             Err(_) => return Err(SealError::Fenced),
         }
         self.trash_bytes(&mut tx, lease.upload, self.limits.expiry).await?;
-        self.fail_track(&mut tx, track.into(), reason, detail).await?;
+        if let Some(track) = track {
+            self.fail_track(&mut tx, track.into(), reason, detail).await?;
+        }
         tx.commit().await?;
         metrics::counter!("millrace_uploads_failed_total", "reason" => reason.to_owned()).increment(1);
-        self.settle_window(track.into(), Phase::Gone, 0);
+        if let Some(track) = track {
+            self.settle_window(track.into(), Phase::Gone, 0);
+        }
         Ok(())
     }
 }
 
-/// The track of the upload, if the lease still is this holder's; the row stays locked to the end of the transaction.
-async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Uuid, SealError> {
+/// The track of the upload, which a partial has none of, if the lease still is this holder's; the row stays locked to the end of the transaction.
+async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Option<Uuid>, SealError> {
     sqlx::query_scalar!(
-        "SELECT track_id AS \"track_id!\" FROM uploads WHERE id = $1 AND epoch = $2 FOR UPDATE",
+        "SELECT track_id FROM uploads WHERE id = $1 AND epoch = $2 FOR UPDATE",
         lease.upload.uuid(),
         lease.epoch
     )

@@ -19,7 +19,7 @@ impl Engine {
     /// # Errors
     /// Only the database's.
     pub async fn start(&self) -> sqlx::Result<()> {
-        let held = lease::forget_own(&self.db, self.node).await?;
+        let held = lease::forget_own(&self.db, self.node, self.shadows()).await?;
         if held > 0 {
             tracing::info!(held, "took back what an earlier process of this node held");
         }
@@ -33,7 +33,7 @@ impl Engine {
     pub async fn recover_once(self: &Arc<Self>) -> sqlx::Result<usize> {
         let rows = sqlx::query!(
             "SELECT id, owner FROM uploads
-              WHERE (state = 'sealing' OR (state IN ('opened', 'receiving') AND committed = length))
+              WHERE (state = 'sealing' OR (state IN ('opened', 'receiving') AND ended AND committed = length))
                 AND (node IS NULL OR lease_until < now()) ORDER BY created_at LIMIT $1",
             BATCH
         )

@@ -15,17 +15,18 @@ use futures_util::Stream;
 use schema::{
     Id,
     caller::Account,
-    machine::{Refused, take},
     track::Track,
     upload::{self, Upload},
 };
 
 use crate::{
-    engine::{Engine, Look, LookError},
+    check::{Check, CheckError},
+    engine::Engine,
     lease::{Holding, Lease},
-    parts::{self, Standing},
+    parts,
     publish::SealError,
-    store::{Multipart, StoreError},
+    resource::{Kind, Look, LookError},
+    store::StoreError,
     writing::Writing,
 };
 
@@ -56,6 +57,31 @@ pub enum AppendError {
         /// The committed offset.
         offset: u64,
     },
+    /// 413: no upload may be longer.
+    #[error("one upload may have {max} bytes")]
+    TooLarge {
+        /// `UPLOAD_MAX_BYTES`.
+        max: u64,
+    },
+    /// 400: a length is said once, and not below what is there.
+    #[error("the upload's length can't be {said}")]
+    BadLength {
+        /// What the request said.
+        said: u64,
+        /// What the upload has: its length where it is known.
+        length: Option<u64>,
+        /// The committed offset.
+        offset: u64,
+    },
+    /// 400: nothing comes after the end. Only for clients that said it.
+    #[error("the upload is complete")]
+    Completed(Box<Look>),
+    /// 403: the bytes of a final upload come from its partials.
+    #[error("this upload is made of others")]
+    Final,
+    /// 460 or 400: nothing of this request was kept.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// 423: another connection or node is writing, and doesn't let go.
     #[error("another connection is writing this upload")]
     Busy,
@@ -79,6 +105,39 @@ pub enum AppendError {
     Db(#[from] sqlx::Error),
 }
 
+/// When an upload is whole, as its client has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// As soon as its length is known and there (tus).
+    AtLength,
+    /// Not with this request, even if the length is there (IETF draft, `Upload-Complete: ?0`).
+    No,
+    /// With the last byte of this request (`Upload-Complete: ?1`).
+    Yes,
+}
+
+/// What a request says about the bytes that it brings.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Where they start.
+    pub offset: u64,
+    /// How many there are, where the request says it (`Content-Length`).
+    pub announced: Option<u64>,
+    /// Whether they are the last.
+    pub ends: Ends,
+    /// The upload's length, where this request says it.
+    pub length: Option<u64>,
+    /// What the bytes must sum to, or none of them is kept.
+    pub check: Option<Check>,
+}
+
+impl Append {
+    /// Bytes at `offset`, as tus has them.
+    pub fn at(offset: u64, announced: Option<u64>) -> Self {
+        Self { offset, announced, ends: Ends::AtLength, length: None, check: None }
+    }
+}
+
 /// What was appended.
 #[derive(Debug)]
 pub struct Appended {
@@ -87,7 +146,8 @@ pub struct Appended {
 }
 
 impl Engine {
-    /// Appends `body` at `offset`. The last byte seals the upload: then the answer comes after verification.
+    /// Appends `body`. The last byte seals the upload: then the answer comes after verification. What was begun is
+    /// finished even when nobody waits for the answer any more: a dropped call ends only the waiting.
     ///
     /// # Errors
     /// [`AppendError`]; with any of them the committed offset is what HEAD says, never less than before.
@@ -95,44 +155,88 @@ impl Engine {
         self: &Arc<Self>,
         owner: Id<Account>,
         id: Id<Upload>,
-        offset: u64,
-        content_length: Option<u64>,
+        request: Append,
+        body: B,
+    ) -> Result<Appended, AppendError>
+    where
+        B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin + 'static,
+    {
+        let look = self.look(owner, id).await?;
+        if let Some(early) = self.answered(owner, &look, &request).await {
+            return early;
+        }
+        let engine = Arc::clone(self);
+        // Of its own: a client that hangs up drops the call, and a put under way must not outlive the lease.
+        let task = self.tasks.spawn(async move { engine.append_alone(owner, id, look.track, request, body).await });
+        task.await.unwrap_or_else(|e| Err(StoreError::Away(std::io::Error::other(e)).into()))
+    }
+
+    /// What needs no lease: refusals, and the repeated end of a finished upload.
+    async fn answered(
+        self: &Arc<Self>,
+        owner: Id<Account>,
+        look: &Look,
+        request: &Append,
+    ) -> Option<Result<Appended, AppendError>> {
+        let &Append { offset, announced, ends, .. } = request;
+        if look.kind == Kind::Final {
+            return Some(Err(AppendError::Final));
+        }
+        if matches!(look.state, upload::State::Stored | upload::State::Sealing) {
+            if ends != Ends::AtLength {
+                return Some(Err(AppendError::Completed(Box::new(look.clone()))));
+            }
+            return Some(match Some(offset) == look.length && announced.unwrap_or(0) == 0 {
+                true if look.state == upload::State::Stored => Ok(Appended { upload: look.clone() }),
+                true => self.seal_again(owner, look.id).await.map(|upload| Appended { upload }),
+                false => Err(AppendError::WrongOffset { expected: look.offset, sent: offset }),
+            });
+        }
+        // Who says where it ends also says when it went wrong: that upload is made void, under the lease.
+        let length = look.length.filter(|_| ends == Ends::AtLength)?;
+        let past = offset.saturating_add(announced?) > length;
+        past.then_some(Err(AppendError::PastLength { length, offset: look.offset }))
+    }
+
+    /// One writer in this process, one lease among all.
+    async fn append_alone<B>(
+        self: &Arc<Self>,
+        owner: Id<Account>,
+        id: Id<Upload>,
+        track: Option<Id<Track>>,
+        request: Append,
         body: B,
     ) -> Result<Appended, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
-        let look = self.look(owner, id).await?;
-        if matches!(look.state, upload::State::Stored | upload::State::Sealing) {
-            return match Some(offset) == look.length && content_length.unwrap_or(0) == 0 {
-                true if look.state == upload::State::Stored => Ok(Appended { upload: look }),
-                true => Ok(Appended { upload: self.seal_again(owner, id).await? }),
-                false => Err(AppendError::WrongOffset { expected: look.offset, sent: offset }),
-            };
-        }
-        if let (Some(length), Some(more)) = (look.length, content_length)
-            && offset.saturating_add(more) > length
-        {
-            return Err(AppendError::PastLength { length, offset: look.offset });
-        }
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
-        let lease = Lease::take(&self.db, id, self.node, self.limits.lease).await?.ok_or(AppendError::Busy)?;
+        let lease = self.lease(id).await?.ok_or(AppendError::Busy)?;
         // `holding` stays until the seal is over: a second request must not take the lease from under it.
-        let result = self.append_leased(&lease, &holding, look.track, offset, body).await;
-        let answer = match result {
-            Ok(sealing) => {
-                if sealing {
-                    self.seal(lease).await?;
-                } else {
-                    lease.release(&self.db).await;
-                }
-                Ok(Appended { upload: self.look(owner, id).await? })
+        let void = request.ends != Ends::AtLength;
+        let answer = match self.append_leased(&lease, &holding, track, request, body).await {
+            Ok(true) => {
+                self.seal(lease).await?;
+                Ok(())
+            }
+            Ok(false) => {
+                lease.release(&self.db).await;
+                Ok(())
             }
             Err(AppendError::Fenced) => Err(AppendError::Fenced),
+            Err(error @ AppendError::PastLength { .. }) if void => {
+                self.fail(&lease, "too_long", "more bytes came than the upload was said to have").await?;
+                lease.release(&self.db).await;
+                Err(error)
+            }
             Err(error) => {
                 lease.release(&self.db).await;
                 Err(error)
             }
+        };
+        let answer = match answer {
+            Ok(()) => Ok(Appended { upload: self.look(owner, id).await? }),
+            Err(error) => Err(error),
         };
         drop(holding);
         answer
@@ -143,83 +247,39 @@ impl Engine {
         self: &Arc<Self>,
         lease: &Lease,
         holding: &Holding,
-        track: Id<Track>,
-        offset: u64,
+        track: Option<Id<Track>>,
+        request: Append,
         body: B,
     ) -> Result<bool, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
-        let standing = parts::standing(&self.db, lease).await?.ok_or(AppendError::Fenced)?;
-        if standing.committed != offset {
-            return Err(AppendError::WrongOffset { expected: standing.committed, sent: offset });
+        let mut standing = parts::standing(&self.db, lease).await?.ok_or(AppendError::Fenced)?;
+        if standing.committed != request.offset {
+            return Err(AppendError::WrongOffset { expected: standing.committed, sent: request.offset });
         }
+        self.extend(lease, &mut standing, &request).await?;
         let to = self.opened(lease, &standing).await?;
-        let window = self.follow(track, offset, standing.length);
-        let mut writing = Writing::new(self, lease, to, standing, window);
+        let window = self.follow(track, standing.committed, standing.length);
+        let mut writing = Writing::new(self, lease, to, standing, window, request.check);
         let ended = writing.receive(holding.ask.clone(), body).await;
-        let flushed = match ended {
-            Ok(()) | Err(AppendError::Body(_) | AppendError::Stopping) => writing.flush().await,
+        let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
+        let kept = match ended {
+            Ok(()) => self.flush_last(lease, &mut writing, request.ends).await,
+            Err(_) if cut => writing.flush().await,
             // Bytes that aren't durable are dropped, so that a newcomer's offset stays valid and no overlong file is whole.
             Err(_) => Ok(()),
         };
+        let discarded = writing.discard().await;
         writing.settle().await;
-        let (committed, whole) = (writing.committed, Some(writing.committed) == writing.length);
+        let committed = writing.committed;
         writing.window.end(committed);
         drop(writing);
-        flushed?;
+        kept.and(discarded)?;
         // A client that left after its last byte still gets its file.
-        if whole {
-            return self.seal_if_whole(lease).await;
+        if (ended.is_ok() || cut) && self.seal_if_whole(lease).await? {
+            return Ok(true);
         }
         ended.map(|()| false)
-    }
-
-    /// The multipart object of an upload; begun at its first byte.
-    async fn opened(&self, lease: &Lease, standing: &Standing) -> Result<Multipart, AppendError> {
-        if let Some(multipart_id) = &standing.multipart_id {
-            return Ok(Multipart { key: standing.key.clone(), multipart_id: multipart_id.clone() });
-        }
-        let to = self.store.begin(&standing.key).await?;
-        let mut tx = self.db.begin().await?;
-        match take(&mut tx, lease.upload, upload::Receive {}).await {
-            Ok(_) | Err(Refused::AlreadyThere) => {}
-            Err(Refused::Db(e)) => return Err(e.into()),
-            Err(_) => return Err(AppendError::Fenced),
-        }
-        let done = sqlx::query!(
-            "UPDATE uploads SET multipart_id = $3 WHERE id = $1 AND epoch = $2",
-            lease.upload.uuid(),
-            lease.epoch,
-            to.multipart_id
-        )
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
-            return Err(AppendError::Fenced);
-        }
-        tx.commit().await?;
-        Ok(to)
-    }
-
-    async fn seal_if_whole(&self, lease: &Lease) -> Result<bool, AppendError> {
-        let mut tx = self.db.begin().await?;
-        let whole = sqlx::query_scalar!(
-            "SELECT committed = length FROM uploads WHERE id = $1 AND epoch = $2",
-            lease.upload.uuid(),
-            lease.epoch
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        if whole.flatten() != Some(true) {
-            return Ok(false);
-        }
-        match take(&mut tx, lease.upload, upload::Seal {}).await {
-            Ok(_) | Err(Refused::AlreadyThere) => {}
-            Err(Refused::Db(e)) => return Err(e.into()),
-            Err(_) => return Err(AppendError::Fenced),
-        }
-        tx.commit().await?;
-        Ok(true)
     }
 }

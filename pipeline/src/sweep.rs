@@ -49,7 +49,9 @@ impl Engine {
     /// Runs the background work until the process stops: due encodes, recovery, sweeps. Returns when all of it ended.
     pub async fn run(self: Arc<Self>) {
         let encoding = tokio::spawn(Arc::clone(&self).encode_due());
+        let hearing = tokio::spawn(Arc::clone(&self).hear_others());
         loop {
+            self.budget.spare().air();
             if let Err(error) = self.recover_once().await {
                 tracing::warn!(%error, "recovery not done; next tick");
             }
@@ -62,6 +64,7 @@ impl Engine {
             }
         }
         let _ = encoding.await;
+        let _ = hearing.await;
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -84,7 +87,7 @@ impl Engine {
         let rows = sqlx::query!(
             "SELECT id, track_id FROM uploads
               WHERE state IN ('opened', 'receiving') AND expires_at < now() AND (node IS NULL OR lease_until < now())
-                AND committed IS DISTINCT FROM length
+                AND NOT coalesce(ended AND committed = length, false)
               ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED",
             BATCH
         )

@@ -106,8 +106,11 @@ impl Engine {
     }
 
     /// The window of a track whose upload goes on at `offset`, with an encode that follows it if a worker is free.
-    pub(crate) fn follow(self: &Arc<Self>, track: Id<Track>, offset: u64, length: Option<u64>) -> Arc<Window> {
-        let window = self.window_or(track, |budget| Window::new(budget, offset, length, Phase::Receiving));
+    pub(crate) fn follow(self: &Arc<Self>, track: Option<Id<Track>>, offset: u64, length: Option<u64>) -> Arc<Window> {
+        // Of a partial nobody listens to the bytes.
+        let new = |budget| Window::new(budget, offset, length, Phase::Receiving);
+        let Some(track) = track else { return Arc::new(new(self.media_budget.clone())) };
+        let window = self.window_or(track, new);
         window.begin(offset);
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             // Before the first byte is offered: what comes while the job is claimed must not be missed.

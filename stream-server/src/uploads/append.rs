@@ -11,7 +11,7 @@ use axum::{
 use front::Problem;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
-use pipeline::{AppendError, Appended, BodyBroken, Engine};
+use pipeline::{Append, AppendError, Appended, BodyBroken, Engine};
 use schema::{Id, caller::Caller, upload::Upload};
 
 use super::{create::is_octets, wire};
@@ -59,5 +59,5 @@ pub(super) async fn appended(
 ) -> Result<Appended, AppendError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let frames = request.into_body().into_data_stream().map(|f| f.map_err(|e| BodyBroken(e.to_string())));
-    Box::pin(engine.append(caller.account, id, offset, announced, frames)).await
+    Box::pin(engine.append(caller.account, id, Append::at(offset, announced), frames)).await
 }

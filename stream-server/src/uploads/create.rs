@@ -13,7 +13,7 @@ use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{CONTENT_TYPE, LOCATION},
 };
-use pipeline::{AppendError, Engine, NewUpload};
+use pipeline::{AppendError, Engine, Kind, NewUpload};
 use schema::caller::Caller;
 
 use super::{append, metadata::Metadata, wire};
@@ -52,6 +52,9 @@ pub(super) async fn create(
         title: metadata.title,
         sha256: metadata.sha256,
         release: metadata.release,
+        kind: Kind::Whole,
+        concat: None,
+        ends_at_length: true,
     };
     let created = engine.create(new).await.map_err(|e| wire::not_created(&e))?;
     let look = if length > 0 && is_octets(&headers) {

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{extract::State, response::Response};
 use front::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL, response::Builder};
-use pipeline::{AppendError, CreateError, Engine, Look, LookError, SealError, publish::hex, store::StoreError};
+use pipeline::{
+    AppendError, CreateError, Engine, Look, LookError, SealError, check::CheckError, publish::hex, store::StoreError,
+};
 use schema::{Id, upload::Upload};
 
 pub(super) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -40,10 +42,12 @@ pub(super) fn answer(status: StatusCode) -> Builder {
 
 /// The same, with what every answer about an upload says.
 pub(super) fn about(status: StatusCode, look: &Look) -> Builder {
-    answer(status)
-        .header(OFFSET, look.offset)
-        .header(EXPIRES, httpdate::fmt_http_date(look.expires_at.into()))
-        .header(TRACK, look.track.to_string())
+    let built =
+        answer(status).header(OFFSET, look.offset).header(EXPIRES, httpdate::fmt_http_date(look.expires_at.into()));
+    match look.track {
+        Some(track) => built.header(TRACK, track.to_string()),
+        None => built,
+    }
 }
 
 /// Refuses a request of another protocol version (section "Protocol version"): nothing of it is processed.
@@ -122,6 +126,18 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
                 .with("length", *length)
                 .header(OFFSET, HeaderValue::from(*offset))
         }
+        AppendError::TooLarge { max } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
+        }
+        AppendError::BadLength { length, offset, .. } => Problem::bad_request("bad_length", sentence(error))
+            .with("length", *length)
+            .header(OFFSET, HeaderValue::from(*offset)),
+        AppendError::Completed(_) => Problem::conflict("upload_complete", sentence(error)),
+        AppendError::Final => Problem::new(StatusCode::FORBIDDEN, "final_upload", sentence(error)),
+        AppendError::Check(CheckError::Missing) => Problem::bad_request("checksum_missing", sentence(error)),
+        AppendError::Check(CheckError::Mismatch) => {
+            Problem::new(checksum_mismatch(), "checksum_mismatch", sentence(error))
+        }
         AppendError::Busy | AppendError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error))
             .header(http::header::RETRY_AFTER, HeaderValue::from(AGAIN.as_secs())),
         // Gone, or cut for being slow: if it still listens, it should come back. Clients retry a 5xx, and give up on a 4xx.
@@ -140,6 +156,11 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
         AppendError::Seal(SealError::Db(e)) | AppendError::Db(e) => away(e),
     };
     tus(problem)
+}
+
+/// 460, which is tus's own.
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 fn store(error: &StoreError) -> Problem {

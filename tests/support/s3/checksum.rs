@@ -24,7 +24,7 @@ pub(super) struct Checksum {
 }
 
 impl Algorithm {
-    const ALL: [Self; 3] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme];
+    pub(super) const ALL: [Self; 3] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     body::{self, Stream},
     call::{Call, Op},
+    checksum::Algorithm,
     faults::{Action, Armed, Faults},
     log::Log,
     meter::Meter,
@@ -53,8 +54,8 @@ struct Shared {
 
 /// Who answers in the end.
 pub(super) enum Behind {
-    Memory(Arc<Store>),
-    Real(Forward),
+    Memory(Box<Store>),
+    Real(Box<Forward>),
 }
 
 impl Gate {
@@ -171,7 +172,7 @@ impl Job {
                 Ok(answer.response())
             }
             Action::AnswerAfter(answer) => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 Ok(answer.response())
             }
             Action::Drop => lost(),
@@ -180,12 +181,12 @@ impl Job {
                 lost()
             }
             Action::DropAnswer => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 lost()
             }
             Action::Hang => pending().await,
             Action::HangAnswer => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 pending().await
             }
             Action::Slow { bytes_per_s } => {
@@ -208,7 +209,7 @@ impl Job {
                 joined(tokio::spawn(later)).await
             }
             Action::HoldAnswer => {
-                let response = self.to_the_end(request).await?;
+                let response = self.whole(request).await?;
                 armed.released().await;
                 Ok(response)
             }
@@ -216,7 +217,7 @@ impl Job {
     }
 
     /// Whether or not the client waits for it.
-    async fn to_the_end(self, request: Request<Stream>) -> io::Result<Response<Stream>> {
+    async fn whole(self, request: Request<Stream>) -> io::Result<Response<Stream>> {
         joined(tokio::spawn(self.run(request, None))).await
     }
 
@@ -232,19 +233,20 @@ impl Job {
         let (mut head, body) = request.into_parts();
         let frames = change(&body::frames_of(body).await?);
         if let Behind::Real(forward) = &self.shared.behind {
-            let response = forward.put_afresh(&self.call, &frames).await;
+            let with_crc = head.headers.contains_key(Algorithm::Crc64Nvme.header());
+            let response = forward.put_afresh(&self.call, &frames, with_crc).await;
             self.shared.log.done(self.entry, response.status().as_u16());
             return Ok(response);
         }
-        // A store that notices nothing.
-        let claims: Vec<_> = head.headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
-        claims.iter().for_each(|name| drop(head.headers.remove(name)));
+        // A store that notices nothing: the request's claims are of what it got.
+        head.headers.remove("content-md5");
+        for algorithm in Algorithm::ALL {
+            if let Some(claim) = head.headers.get_mut(algorithm.header()) {
+                *claim = HeaderValue::from_str(&algorithm.of(&frames).text()).expect("base64 is plain text");
+            }
+        }
         self.run(Request::from_parts(head, body::of_frames(frames)), None).await
     }
-}
-
-fn is_claim(header: &str) -> bool {
-    header == "content-md5" || header.starts_with("x-amz-checksum-")
 }
 
 async fn joined(task: JoinHandle<io::Result<Response<Stream>>>) -> io::Result<Response<Stream>> {

@@ -55,7 +55,7 @@ impl Store {
         let state = self.lock();
         let id = (asked.call.key.clone(), asked.call.upload_id().to_owned());
         let upload = state.uploads.get(&id).ok_or_else(Refusal::no_such_upload)?;
-        let mut rest = upload.parts.range(after + 1..).filter(|(_, part)| !part.is_hidden).peekable();
+        let mut rest = upload.parts.range(after + 1..).peekable();
         let (mut told, mut last, mut count) = (String::new(), after, 0);
         while let Some((number, part)) = rest.next_if(|_| count < most) {
             told += &one_part(*number, part);

@@ -4,7 +4,7 @@
 //! same rules (`Faults`), keep the same log (`Log`) and count the same bytes (`Meter`): a test is written once.
 //! Nothing here reaches into the rest of the tests, so that benches can use it too. Absent: checking of signatures.
 
-#![allow(dead_code, reason = "the rig offers more than today's tests use")]
+#![allow(dead_code, unused_imports, reason = "the rig offers more than today's tests use")]
 
 mod body;
 mod call;

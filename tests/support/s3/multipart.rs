@@ -59,10 +59,9 @@ impl Store {
         let mut state = self.lock();
         let declared = upload(&mut state, asked.call)?.algorithm;
         let claims = asked.checked_claims()?;
-        if let (Some(declared), Some((claimed, _))) = (declared, &claims.crc)
-            && declared != *claimed
-        {
-            let text = format!("the upload is with {}, the part with {}", declared.name(), claimed.name());
+        let claimed = claims.crc.as_ref().map(|(algorithm, _)| *algorithm);
+        if let Some(declared) = declared.filter(|declared| claimed != Some(*declared)) {
+            let text = format!("the upload is with {}, the part with {claimed:?}", declared.name());
             return Err(Refusal::new(400, "InvalidRequest", text));
         }
         let payload = asked.payload;
@@ -150,6 +149,7 @@ impl Store {
         let object = Object { payload, etag, sum, content_type, modified: state.now() };
         let key = asked.call.key.clone();
         state.uploads.remove(&(key.clone(), id.clone()));
+        self.supersede(&mut state, &key, Some(&id));
         state.objects.insert(key, object);
         let list = listed.into_iter().map(|part| (part.number, part.etag)).collect();
         state.completed.insert(id, (list, answer.clone()));

@@ -34,6 +34,7 @@ impl Store {
         let mut response = reply::empty(200);
         set(response.headers_mut(), ETAG, &object.etag);
         tell_sum(response.headers_mut(), object.sum);
+        self.supersede(&mut state, &asked.call.key, None);
         state.objects.insert(asked.call.key.clone(), object);
         Ok(response)
     }
@@ -74,7 +75,9 @@ impl Store {
     }
 
     pub(super) fn delete(&self, asked: Asked<'_>) -> Answered {
-        self.lock().objects.remove(&asked.call.key);
+        let mut state = self.lock();
+        state.objects.remove(&asked.call.key);
+        self.supersede(&mut state, &asked.call.key, None);
         Ok(reply::empty(204))
     }
 
@@ -94,6 +97,7 @@ impl Store {
         for object in objects {
             let key = xml::text_of(object, "Key").ok_or_else(Refusal::malformed)?;
             state.objects.remove(&key);
+            self.supersede(&mut state, &key, None);
             if !is_quiet {
                 told += &format!("<Deleted>{}</Deleted>", xml::tag("Key", key));
             }

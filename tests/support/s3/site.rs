@@ -84,7 +84,7 @@ impl Site {
         keys
     }
 
-    /// Multipart uploads that are neither completed nor aborted: key and id.
+    /// Multipart uploads that are neither completed nor aborted: key and id, sorted.
     pub async fn multiparts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let (mut key, mut id) = (None, None);
@@ -94,6 +94,7 @@ impl Site {
             let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
             found.extend(page.uploads().iter().map(|open| (text(open.key()), text(open.upload_id()))));
             if page.is_truncated() != Some(true) {
+                found.sort();
                 return found;
             }
             (key, id) = (page.next_key_marker, page.next_upload_id_marker);

@@ -61,7 +61,7 @@ pub(super) struct Part {
     pub(super) md5: [u8; 16],
     pub(super) sum: Option<Checksum>,
     pub(super) modified: OffsetDateTime,
-    /// Sent again over a broken connection: hidden, with Garage's manners.
+    /// Sent again over a broken connection: with Garage's manners a list still tells it, and Complete doesn't find it.
     pub(super) is_hidden: bool,
 }
 
@@ -103,7 +103,10 @@ impl Store {
         };
         let payload = whole.inspect_err(|_| self.broken_off(call))?;
         let asked = Asked { call, headers: head.headers, payload, rot };
-        Ok(self.answer(asked).unwrap_or_else(|refusal| {
+        Ok(self.answer(asked).unwrap_or_else(|mut refusal| {
+            if refusal.code == "BadDigest" {
+                refusal.code = self.options.manners.bad_digest();
+            }
             if call.op == Op::HeadObject || call.op == Op::HeadBucket {
                 return reply::empty(refusal.status);
             }
@@ -136,6 +139,13 @@ impl Store {
             Op::Abort => self.abort(asked),
             Op::HeadBucket => Ok(reply::empty(200)),
             Op::CopyObject | Op::Other => Err(Refusal::new(501, "NotImplemented", "not part of the subset")),
+        }
+    }
+
+    /// A version of this key is the newest now. `began` is the upload that made it.
+    pub(super) fn supersede(&self, state: &mut State, key: &str, began: Option<&str>) {
+        if self.options.manners.forgets_older_uploads() {
+            state.uploads.retain(|(other, id), _| other != key || began.is_some_and(|began| id.as_str() > began));
         }
     }
 

@@ -1,6 +1,6 @@
 //! An S3 in memory that refuses what AWS refuses, or has the manners of another store.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{ops::Deref, time::Duration};
 
 use super::{
     gate::{Behind, Gate},
@@ -16,7 +16,8 @@ pub enum Manners {
     /// 5 MiB at least, no gaps with checksums, conditional writes, Complete can be repeated.
     #[default]
     Aws,
-    /// Parts of any size, gaps, conditions ignored, Complete once; a part that is sent again and breaks off is lost.
+    /// Parts of any size, gaps, conditions ignored, Complete once; a part that is sent again and breaks off is lost, and
+    /// so are open uploads to a key that is written or deleted after they began.
     Garage,
     /// As AWS, but Complete once, and a list of open uploads wants the exact key.
     Minio,
@@ -25,6 +26,16 @@ pub enum Manners {
 impl Manners {
     pub(super) fn is_lax(self) -> bool {
         self == Self::Garage
+    }
+
+    /// Whether what is written to a key ends the uploads to it that began before.
+    pub(super) fn forgets_older_uploads(self) -> bool {
+        self == Self::Garage
+    }
+
+    /// The code of a body that isn't as its digest says.
+    pub(super) fn bad_digest(self) -> &'static str {
+        if self == Self::Garage { "InvalidDigest" } else { "BadDigest" }
     }
 
     pub(super) fn knows_conditions(self) -> bool {
@@ -56,7 +67,7 @@ impl Strict {
     }
 
     pub fn with(options: Options) -> Self {
-        Self(Gate::open(Behind::Memory(Arc::new(Store::new(BUCKET, options)))))
+        Self(Gate::open(Behind::Memory(Box::new(Store::new(BUCKET, options)))))
     }
 
     pub fn site(&self) -> Site {

@@ -11,7 +11,10 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use aws_sdk_s3::{error::SdkError, primitives::ByteStream};
+use aws_sdk_s3::{
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::ByteStream,
+};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, header::ETAG};
 use http_body_util::BodyExt;
@@ -21,6 +24,7 @@ use tokio::net::TcpStream;
 use super::{
     body::{self, Stream},
     call::{Call, Op},
+    checksum::Algorithm,
     gate::{Behind, Gate},
     multipart, objects,
     reply::{self, Refusal},
@@ -48,7 +52,7 @@ impl Toxic {
     fn open(site: &Site, aws_rules: bool) -> Self {
         let address = site.endpoint.trim_start_matches("http://").parse().expect("a store on loopback, by address");
         let forward = Forward { address, site: site.clone(), aws_rules, lengths: Mutex::default() };
-        let gate = Gate::open(Behind::Real(forward));
+        let gate = Gate::open(Behind::Real(Box::new(forward)));
         let site = site.through(&gate.endpoint());
         Self { gate, site }
     }
@@ -109,25 +113,28 @@ impl Forward {
         Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
     }
 
-    /// Puts other bytes than the client signed, by a request of our own. The answer tells their digests.
-    pub(super) async fn put_afresh(&self, call: &Call, frames: &[Bytes]) -> Response<Stream> {
+    /// Puts other bytes than the client signed, by a request of our own, with their own checksum where the client sent
+    /// one. The answer tells their digests.
+    pub(super) async fn put_afresh(&self, call: &Call, frames: &[Bytes], with_crc: bool) -> Response<Stream> {
+        let sum = with_crc.then(|| Algorithm::Crc64Nvme.of(frames).text());
         let client = self.site.client();
         let body = ByteStream::from(frames.concat());
         let told = match call.op {
             Op::UploadPart => {
                 let number = call.part().and_then(|number| i32::try_from(number).ok()).unwrap_or_default();
                 let put = client.upload_part().bucket(&call.bucket).key(&call.key).upload_id(call.upload_id());
-                let sent = put.part_number(number).body(body).send().await;
-                sent.map(|done| (done.e_tag, done.checksum_crc64_nvme)).map_err(status_of)
+                let sent = put.part_number(number).set_checksum_crc64_nvme(sum).body(body).send().await;
+                sent.map(|done| (done.e_tag, done.checksum_crc64_nvme)).map_err(refusal_of)
             }
             _ => {
                 let put = client.put_object().bucket(&call.bucket).key(&call.key).body(body);
-                put.send().await.map(|done| (done.e_tag, done.checksum_crc64_nvme)).map_err(status_of)
+                let sent = put.set_checksum_crc64_nvme(sum).send().await;
+                sent.map(|done| (done.e_tag, done.checksum_crc64_nvme)).map_err(refusal_of)
             }
         };
         let (etag, sum) = match told {
             Ok(told) => told,
-            Err(status) => return reply::empty(status),
+            Err(refusal) => return refusal.response(),
         };
         let mut response = reply::empty(200);
         let headers = response.headers_mut();
@@ -179,6 +186,8 @@ impl Forward {
     }
 }
 
-fn status_of<E>(error: SdkError<E>) -> u16 {
-    error.raw_response().map_or(502, |response| response.status().as_u16())
+/// What the store said to a request of our own.
+fn refusal_of<E: ProvideErrorMetadata>(error: SdkError<E>) -> Refusal {
+    let status = error.raw_response().map_or(502, |response| response.status().as_u16());
+    Refusal::new(status, "BadGateway", format!("the store said {}", error.code().unwrap_or("nothing")))
 }

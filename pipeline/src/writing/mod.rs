@@ -2,9 +2,12 @@
 //!
 //! Promise: parts are committed in order, each after the store has it; nothing is acknowledged from here.
 //! Memory:  every frame's share of the budget travels with its part and is given back when that is durable.
+//! A request with a checksum commits all its pieces at its end, or none.
 //! Absent:  leases, ends of uploads, and retries: an error ends the request, and the offset tells where to go on.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+mod leave;
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -13,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     budget::Reserved,
-    digest::{self, Sha},
+    check::{Check, Summing},
+    digest::Sha,
     engine::Engine,
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
-    parts::{self, Piece, Standing},
+    parts::{self, Piece, Standing, What},
     session::{AppendError, BodyBroken},
+    spare::Kept,
     store::{Multipart, Part, StoreError, Tail},
     tee::Window,
 };
@@ -45,8 +50,15 @@ fn stopped(asked: Ask) -> AppendError {
 /// A part on its way to the store, with what must be committed when it is there.
 struct InFlight {
     part: Part,
+    copy: Option<Tail>,
     sha_state: Option<Vec<u8>>,
     put: JoinHandle<Result<String, StoreError>>,
+}
+
+/// What a request with a checksum has in the store and not yet in the rows.
+struct Checked {
+    summing: Option<Summing>,
+    pieces: Vec<Piece>,
 }
 
 /// The state of one append between its frames.
@@ -63,13 +75,18 @@ pub(crate) struct Writing<'a> {
     /// Durable tails of the part that is filling, with the CRC over them.
     tails: Vec<Tail>,
     tails_crc: u64,
+    /// The bytes of all those tails, where the store would have to be asked for them and memory has room.
+    kept: Option<(Vec<Bytes>, Option<Reserved>)>,
     /// Where `frames` starts.
     fresh_from: u64,
     frames: Vec<Bytes>,
     small: BytesMut,
     share: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
-    tail_count: u32,
+    object_count: u32,
+    max_bytes: u64,
+    shadow: Range<i32>,
+    checked: Option<Checked>,
     pub(crate) window: Arc<Window>,
 }
 
@@ -80,8 +97,16 @@ impl<'a> Writing<'a> {
         to: Multipart,
         standing: Standing,
         window: Arc<Window>,
+        check: Option<Check>,
     ) -> Self {
+        let kept = match standing.tails.is_empty() {
+            true => Some((Vec::new(), None)),
+            false => {
+                engine.budget.spare().take(lease.upload.uuid(), standing.committed).map(|k| (k.frames, Some(k.share)))
+            }
+        };
         Self {
+            kept: kept.filter(|_| !engine.store.tails_in_place()),
             engine,
             lease,
             to,
@@ -97,9 +122,22 @@ impl<'a> Writing<'a> {
             small: BytesMut::new(),
             share: None,
             in_flight: VecDeque::new(),
-            tail_count: 0,
+            object_count: 0,
+            shadow: standing.shadow,
+            checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
+            max_bytes: engine.limits.max_bytes,
             window,
         }
+    }
+
+    /// The offset of the next byte to come.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// All of this request, or nothing.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked.is_some()
     }
 
     /// Takes the body frame by frame until it ends.
@@ -124,7 +162,7 @@ impl<'a> Writing<'a> {
                     // cancel-safe: no state. A stalled client gives back what others wait for.
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
                         drop(share);
-                        self.flush().await?;
+                        self.give_back().await?;
                         share = self.reserve().await?;
                     }
                 }
@@ -135,14 +173,21 @@ impl<'a> Writing<'a> {
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
             }
-            if self.length.is_some_and(|l| self.at + frame.len() as u64 > l) {
-                return Err(AppendError::PastLength { length: self.length.unwrap_or(0), offset: self.committed });
-            }
+            self.fits(frame.len())?;
             let kept = share.split(frame.len().min(share.num_permits()));
             drop(share);
             self.hold(kept);
             self.push(frame).await?;
             self.commit_arrived().await?;
+        }
+    }
+
+    fn fits(&self, more: usize) -> Result<(), AppendError> {
+        let end = self.at + more as u64;
+        match self.length {
+            Some(length) if end > length => Err(AppendError::PastLength { length, offset: self.committed }),
+            None if end > self.max_bytes => Err(AppendError::TooLarge { max: self.max_bytes }),
+            _ => Ok(()),
         }
     }
 
@@ -152,10 +197,16 @@ impl<'a> Writing<'a> {
         match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
             Ok(share) => Ok(share),
             Err(_) => {
-                self.flush().await?;
+                self.give_back().await?;
                 Ok(budget.reserve(FRAME_BYTES).await)
             }
         }
+    }
+
+    /// Holds no memory after this: nobody waits for some while holding some.
+    async fn give_back(&mut self) -> Result<(), AppendError> {
+        self.kept = None;
+        self.put_rest().await
     }
 
     fn hold(&mut self, more: Option<Reserved>) {
@@ -188,6 +239,9 @@ impl<'a> Writing<'a> {
             if let Some(sha) = &mut self.sha {
                 sha.update(&piece);
             }
+            if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
+                summing.update(&piece);
+            }
             self.window.offer(self.at, &piece);
             self.at += piece.len() as u64;
             // The last part waits for the end of the body: a byte more, and it must not be committed.
@@ -204,32 +258,6 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// The filling part is full: off to the store with it, behind those that are under way.
-    async fn send_part(&mut self) -> Result<(), AppendError> {
-        if self.in_flight.len() >= self.engine.limits.parts_in_flight {
-            self.commit_oldest().await?;
-        }
-        self.gather();
-        let frames = mem::take(&mut self.frames);
-        let (tails, share) = (mem::take(&mut self.tails), self.share.take());
-        let (from, off) = (self.map.start(self.at - 1), mem::replace(&mut self.fresh_from, self.at));
-        let crc64 = match (tails.is_empty(), digest::crc64(&frames)) {
-            (true, crc) => crc,
-            (false, crc) => digest::crc64_join(self.tails_crc, crc, self.at - off),
-        };
-        self.tails_crc = digest::crc64(&[]);
-        let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
-        let (store, to, sent) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone());
-        let put = tokio::spawn(async move {
-            let put = store.put_part(&to, &sent, &tails, off, frames).await;
-            drop(share);
-            put
-        });
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.in_flight.push_back(InFlight { part, sha_state, put });
-        Ok(())
-    }
-
     /// Parts that the store has by now become durable at once: a slow client fills the next one only in many seconds.
     async fn commit_arrived(&mut self) -> Result<(), AppendError> {
         while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
@@ -239,45 +267,70 @@ impl<'a> Writing<'a> {
     }
 
     async fn commit_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(InFlight { mut part, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
         part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
-        self.commit(Piece::Part(part), sha_state).await
+        self.commit(Piece { what: What::Part(part, copy), sha_state }).await
     }
 
-    /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail.
+    /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail. A
+    /// request with a checksum is judged first.
+    ///
+    /// # Errors
+    /// `Check`: nothing is committed, and `discard` has to follow.
     pub(crate) async fn flush(&mut self) -> Result<(), AppendError> {
-        if Some(self.at) == self.length && self.holds_fresh() {
+        self.put_rest().await?;
+        self.check_now()?;
+        let Some(checked) = self.checked.take() else { return Ok(()) };
+        self.commit_all(checked.pieces).await
+    }
+
+    /// Everything that came is in the store after this.
+    async fn put_rest(&mut self) -> Result<(), AppendError> {
+        let is_end = Some(self.at) == self.length && self.at > 0;
+        if is_end && (self.holds_fresh() || !self.tails.is_empty()) {
             self.send_part().await?;
         }
         while !self.in_flight.is_empty() {
             self.commit_oldest().await?;
         }
-        self.gather();
-        if self.frames.is_empty() {
-            return Ok(());
-        }
-        let frames = mem::take(&mut self.frames);
-        let (crc, off) = (digest::crc64(&frames), mem::replace(&mut self.fresh_from, self.at));
-        self.tail_count += 1;
-        let tail = Tail {
-            key: format!("tails/{}/{off}-{}-{}", self.lease.upload, self.lease.epoch, self.tail_count),
-            off,
-            len: self.at - off,
-            crc64: crc,
-        };
-        self.engine.store.put_tail(&self.to, &tail, frames).await?;
-        self.share = None;
-        self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
-        self.tails.push(tail.clone());
-        self.commit(Piece::Tail(tail), self.sha.as_ref().map(Sha::midstate)).await
+        self.put_tail().await
     }
 
-    async fn commit(&mut self, piece: Piece, sha_state: Option<Vec<u8>>) -> Result<(), AppendError> {
-        let expiry = self.engine.limits.expiry;
-        let committed = parts::commit(&self.engine.db, self.lease, &piece, sha_state.as_deref(), expiry).await?;
+    /// The bytes are all there: have they the checksum that the client said? Asked once; without one, they have.
+    pub(crate) fn check_now(&mut self) -> Result<(), AppendError> {
+        let summing = self.checked.as_mut().and_then(|checked| checked.summing.take());
+        summing.map_or(Ok(()), |summing| summing.verdict().map_err(AppendError::Check))
+    }
+
+    async fn commit(&mut self, piece: Piece) -> Result<(), AppendError> {
+        match &mut self.checked {
+            Some(checked) => {
+                checked.pieces.push(piece);
+                Ok(())
+            }
+            None => self.commit_all(vec![piece]).await,
+        }
+    }
+
+    async fn commit_all(&mut self, pieces: Vec<Piece>) -> Result<(), AppendError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
         self.committed = committed.ok_or(AppendError::Fenced)?;
         self.window.commit(self.committed);
         Ok(())
+    }
+
+    /// Forgets what isn't committed. Parts that the store has are written again by whoever goes on; other objects are
+    /// deleted.
+    pub(crate) async fn discard(&mut self) -> Result<(), AppendError> {
+        let Some(checked) = self.checked.take() else { return Ok(()) };
+        let objects = checked.pieces.iter().filter_map(|piece| match &piece.what {
+            What::Part(_, copy) => copy.as_ref(),
+            What::Tail(tail) => Some(tail),
+        });
+        Ok(parts::bury(&self.engine.db, objects).await?)
     }
 
     /// Waits for what is under way in the store without committing it: nobody writes there after the lease is given back.
@@ -286,5 +339,13 @@ impl<'a> Writing<'a> {
             let _ = under_way.put.await;
         }
         self.share = None;
+        // Whoever goes on from here finds the open part's bytes.
+        if let Some((frames, Some(share))) = self.kept.take()
+            && self.committed == self.at
+            && !self.engine.budget.is_short()
+        {
+            let kept = Kept { at: self.at, frames, share };
+            self.engine.budget.spare().keep(self.lease.upload.uuid(), kept);
+        }
     }
 }

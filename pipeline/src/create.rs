@@ -1,0 +1,107 @@
+//! An upload begins: its row, its track and the track's job, in one transaction, before the first byte.
+//!
+//! Dead before the commit: nothing is there. Dead after it: an upload that its client may never hear of; it expires.
+
+use std::sync::Arc;
+
+use schema::{
+    Id, Tx,
+    track::Track,
+    upload::{self, Upload},
+};
+use uuid::Uuid;
+
+use crate::{
+    engine::{Engine, db_int},
+    lease::interval,
+    limits::PartMap,
+    resource::{CreateError, Kind, Look, NewUpload, title_of},
+};
+
+impl Engine {
+    /// Creates an upload and its track, in one transaction. Both exist before the first byte.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub async fn create(self: &Arc<Self>, new: NewUpload) -> Result<Look, CreateError> {
+        if let Some(length) = new.length.filter(|l| *l > self.limits.max_bytes) {
+            return Err(CreateError::TooLarge { length, max: self.limits.max_bytes });
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
+        let id = Id::<Upload>::from(Uuid::from_bytes(random));
+        let track = (new.kind != Kind::Partial).then(Id::<Track>::in_order);
+        let map = PartMap::choose(&self.limits, new.length);
+        let key = track.map_or_else(|| format!("partials/{id}"), |track| format!("tracks/{track}/{id}"));
+        let ended = new.ends_at_length && new.length.is_some();
+        let mut tx = self.db.begin().await?;
+        if let Some(track) = track {
+            self.open_track(&mut tx, track, &new).await?;
+        }
+        let row = sqlx::query!(
+            "INSERT INTO uploads (id, owner, track_id, door, state, length, part_bytes, key, sha256_want, metadata, expires_at,
+                                  kind, concat, ended)
+             VALUES ($1, $2, $3, $4, 'opened', $5, $6, $7, $8, $9, now() + $10, $11, $12, $13) RETURNING expires_at",
+            id.uuid(),
+            new.owner.uuid(),
+            track.map(Id::uuid),
+            new.door,
+            new.length.map(db_int),
+            db_int(map.part_bytes),
+            key,
+            new.sha256.as_ref().map(|s| &s[..]),
+            new.metadata,
+            interval(self.limits.expiry),
+            new.kind.name(),
+            new.concat,
+            ended
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if let Some(track) = track {
+            crate::encode::enqueue(&mut tx, track).await?;
+        }
+        tx.commit().await?;
+        tracing::info!(upload.id = %id, track.id = track.map(tracing::field::display), upload.length = new.length, "upload created");
+        metrics::counter!("millrace_uploads_created_total").increment(1);
+        if ended && new.length == Some(0) {
+            // Whole at once. A seal that fails is taken up by `recover`.
+            match self.seal_again(new.owner, id).await {
+                Ok(look) => return Ok(look),
+                Err(error) => tracing::warn!(upload.id = %id, %error, "empty upload not sealed yet"),
+            }
+        }
+        Ok(Look {
+            id,
+            track,
+            door: new.door.into(),
+            kind: new.kind,
+            concat: new.concat,
+            ended,
+            state: upload::State::Opened,
+            reason: None,
+            offset: 0,
+            length: new.length,
+            metadata: new.metadata,
+            expires_at: row.expires_at,
+            sha256: None,
+            part_bytes: map.part_bytes,
+        })
+    }
+
+    async fn open_track(&self, tx: &mut Tx<'_>, track: Id<Track>, new: &NewUpload) -> sqlx::Result<()> {
+        sqlx::query!(
+            "INSERT INTO tracks (id, owner, state, title, filename, release_id, storage_backend)
+             VALUES ($1, $2, 'ingesting', $3, $4, $5, $6)",
+            track.uuid(),
+            new.owner.uuid(),
+            title_of(new),
+            new.filename,
+            new.release,
+            self.store.backend().name()
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}

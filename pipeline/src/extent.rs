@@ -1,0 +1,143 @@
+//! How far an upload goes: its object begun at the first byte, its length said late, its end.
+//!
+//! An upload is whole when its client has said all that it will (`ended`) and the committed prefix reaches the length.
+//! tus says both by the length alone; the IETF draft and the chunk door say the end by itself.
+//!
+//! Order at the end of a request that says so: 1 the length, 2 the last part, 3 `ended` and the edge `Seal` together.
+//! Dead after 1: an upload with a length whose client asks HEAD and sends the rest. Dead after 2: the same, with nothing
+//! left to send but the end. Dead after 3: `recover` seals.
+
+use schema::machine::{Refused, take};
+use schema::upload;
+
+use crate::{
+    engine::{Engine, db_int},
+    lease::Lease,
+    parts::Standing,
+    session::{Append, AppendError, Ends},
+    store::Multipart,
+    writing::Writing,
+};
+
+impl Engine {
+    /// Takes the length that a request says. Once, and not below what is there.
+    pub(crate) async fn extend(
+        &self,
+        lease: &Lease,
+        standing: &mut Standing,
+        request: &Append,
+    ) -> Result<(), AppendError> {
+        let Some(said) = request.length else { return Ok(()) };
+        let refused = AppendError::BadLength { said, length: standing.length, offset: standing.committed };
+        match standing.length {
+            Some(length) if length == said => return Ok(()),
+            Some(_) => return Err(refused),
+            None if said < standing.committed => return Err(refused),
+            None if said > self.limits.max_bytes => return Err(AppendError::TooLarge { max: self.limits.max_bytes }),
+            None => {}
+        }
+        self.set_length(lease, said, request.ends == Ends::AtLength).await?;
+        standing.length = Some(said);
+        Ok(())
+    }
+
+    /// `ended`: the length is all that there was to say.
+    async fn set_length(&self, lease: &Lease, length: u64, ended: bool) -> Result<(), AppendError> {
+        let done = sqlx::query!(
+            "UPDATE uploads SET length = $3, ended = ended OR $4 WHERE id = $1 AND epoch = $2",
+            lease.upload.uuid(),
+            lease.epoch,
+            db_int(length),
+            ended
+        )
+        .execute(&self.db)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(AppendError::Fenced) }
+    }
+
+    /// Makes durable what came with a request that arrived whole, and takes its word that this was the end.
+    pub(crate) async fn flush_last(
+        &self,
+        lease: &Lease,
+        writing: &mut Writing<'_>,
+        ends: Ends,
+    ) -> Result<(), AppendError> {
+        if ends != Ends::Yes {
+            return writing.flush().await;
+        }
+        match writing.length {
+            Some(length) if length != writing.at() => {
+                writing.flush().await?;
+                return Err(AppendError::BadLength {
+                    said: writing.committed,
+                    length: Some(length),
+                    offset: writing.committed,
+                });
+            }
+            Some(_) => {}
+            None => {
+                writing.check_now()?;
+                self.set_length(lease, writing.at(), false).await?;
+                writing.length = Some(writing.at());
+            }
+        }
+        writing.flush().await?;
+        let done = sqlx::query!(
+            "UPDATE uploads SET ended = true WHERE id = $1 AND epoch = $2",
+            lease.upload.uuid(),
+            lease.epoch
+        )
+        .execute(&self.db)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(AppendError::Fenced) }
+    }
+
+    /// The multipart object of an upload; begun at its first byte.
+    pub(crate) async fn opened(&self, lease: &Lease, standing: &Standing) -> Result<Multipart, AppendError> {
+        if let Some(multipart_id) = &standing.multipart_id {
+            return Ok(Multipart { key: standing.key.clone(), multipart_id: multipart_id.clone() });
+        }
+        let to = self.store.begin(&standing.key).await?;
+        let mut tx = self.db.begin().await?;
+        match take(&mut tx, lease.upload, upload::Receive {}).await {
+            Ok(_) | Err(Refused::AlreadyThere) => {}
+            Err(Refused::Db(e)) => return Err(e.into()),
+            Err(_) => return Err(AppendError::Fenced),
+        }
+        let done = sqlx::query!(
+            "UPDATE uploads SET multipart_id = $3 WHERE id = $1 AND epoch = $2",
+            lease.upload.uuid(),
+            lease.epoch,
+            to.multipart_id
+        )
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(AppendError::Fenced);
+        }
+        tx.commit().await?;
+        Ok(to)
+    }
+
+    /// `true`: every byte is committed and the client has said that these are all; the row says `sealing` now.
+    pub(crate) async fn seal_if_whole(&self, lease: &Lease) -> Result<bool, AppendError> {
+        let mut tx = self.db.begin().await?;
+        let whole = sqlx::query_scalar!(
+            "SELECT ended AND committed = length FROM uploads WHERE id = $1 AND epoch = $2",
+            lease.upload.uuid(),
+            lease.epoch
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if whole.flatten() != Some(true) {
+            return Ok(false);
+        }
+        match take(&mut tx, lease.upload, upload::Seal {}).await {
+            Ok(_) | Err(Refused::AlreadyThere) => {}
+            Err(Refused::Db(e)) => return Err(e.into()),
+            Err(_) => return Err(AppendError::Fenced),
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,165 @@
+//! What leaves for the store: whole parts, with a copy where a dead holder may still overwrite them, and tails.
+//!
+//! Memory: the share of the budget goes along with the bytes, and comes back when the store has them.
+
+use std::{mem, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{InFlight, Writing};
+use crate::{
+    digest::{self, Sha},
+    limits::TAILS_MAX,
+    parts::{Piece, What},
+    session::AppendError,
+    store::{Multipart, Part, Store, StoreError, Tail},
+};
+
+impl Writing<'_> {
+    /// The filling part is full: off to the store with it, behind those that are under way.
+    pub(super) async fn send_part(&mut self) -> Result<(), AppendError> {
+        if self.in_flight.len() >= self.engine.limits.parts_in_flight {
+            self.commit_oldest().await?;
+        }
+        self.gather();
+        let (tails_crc, fresh_len) = (self.tails_crc, self.at - self.fresh_from);
+        let crc64 = match (self.tails.is_empty(), digest::crc64(&self.frames)) {
+            (true, crc) => crc,
+            (false, crc) => digest::crc64_join(tails_crc, crc, fresh_len),
+        };
+        self.room_for_tails().await?;
+        let from = self.map.start(self.at - 1);
+        let mut off = mem::replace(&mut self.fresh_from, self.at);
+        let mut frames = mem::take(&mut self.frames);
+        let mut tails = mem::take(&mut self.tails);
+        if let Some((mut kept, share)) = self.kept.take()
+            && !kept.is_empty()
+        {
+            kept.append(&mut frames);
+            (frames, off) = (kept, from);
+            tails.clear();
+            self.hold(share);
+        }
+        let share = self.share.take();
+        self.kept = (!self.engine.store.tails_in_place()).then(|| (Vec::new(), None));
+        self.tails_crc = digest::crc64(&[]);
+        let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
+        let copy = self.shadow.contains(&part.part_no).then(|| self.tail(from, part.len, crc64));
+        let (store, to, sent, copied) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone(), copy.clone());
+        let put = tokio::spawn(async move {
+            let put = put_twice(&*store, &to, &sent, copied, &tails, off, frames).await;
+            drop(share);
+            put
+        });
+        let sha_state = self.sha.as_ref().map(Sha::midstate);
+        self.in_flight.push_back(InFlight { part, copy, sha_state, put });
+        Ok(())
+    }
+
+    /// A store that can't build on tails where they are is sent them again: their bytes need room while they pass.
+    async fn room_for_tails(&mut self) -> Result<(), AppendError> {
+        if self.tails.is_empty() || self.kept.is_some() || self.engine.store.tails_in_place() {
+            return Ok(());
+        }
+        let more = self.tails.iter().map(|tail| tail.len).sum::<u64>();
+        let more = usize::try_from(more).unwrap_or(usize::MAX);
+        if let Some(now) = self.engine.budget.try_reserve(more) {
+            self.hold(Some(now));
+            return Ok(());
+        }
+        // Nobody waits for memory while holding some. What came becomes one more tail.
+        self.put_tail().await?;
+        let all = self.at - self.map.start(self.at - 1);
+        let share = self.engine.budget.clone().reserve(all).await;
+        self.hold(Some(share));
+        Ok(())
+    }
+
+    /// A key that no other attempt has: a late write of a dead holder must not replace what was acknowledged.
+    fn tail(&mut self, off: u64, len: u64, crc64: u64) -> Tail {
+        self.object_count += 1;
+        let key = format!("tails/{}/{off}-{}-{}", self.lease.upload, self.lease.epoch, self.object_count);
+        Tail { key, off, len, crc64 }
+    }
+
+    pub(super) async fn put_tail(&mut self) -> Result<(), AppendError> {
+        self.gather();
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        let frames = mem::take(&mut self.frames);
+        let (crc, off) = (digest::crc64(&frames), mem::replace(&mut self.fresh_from, self.at));
+        let tail = self.tail(off, self.at - off, crc);
+        let again = self.keep(&frames);
+        self.engine.store.put_tail(&self.to, &tail, frames).await?;
+        if !again {
+            (self.kept, self.share) = (None, None);
+        }
+        self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
+        self.tails.push(tail.clone());
+        let sha_state = self.sha.as_ref().map(Sha::midstate);
+        self.commit(Piece { what: What::Tail(tail), sha_state }).await?;
+        if self.tails.len() >= TAILS_MAX && !self.is_checked() { self.merge_tails().await } else { Ok(()) }
+    }
+
+    /// Keeps what leaves as a tail, if the tails before it are kept and nobody waits for the room.
+    fn keep(&mut self, frames: &[Bytes]) -> bool {
+        let Some((kept, share)) = self.kept.as_mut().filter(|_| !self.engine.budget.is_short()) else { return false };
+        kept.extend_from_slice(frames);
+        match (share, self.share.take()) {
+            (Some(share), Some(more)) => share.merge(more),
+            (none, more) => *none = more,
+        }
+        true
+    }
+
+    /// Many tails become one, durable before they go. Without room to read them back they stay as they are.
+    async fn merge_tails(&mut self) -> Result<(), AppendError> {
+        let from = self.map.start(self.at - 1);
+        let len = self.at - from;
+        let merged = self.tail(from, len, self.tails_crc);
+        let mut frames = Vec::new();
+        let mut _share = None;
+        match &self.kept {
+            _ if self.engine.store.tails_in_place() => {}
+            Some((kept, _)) => frames.clone_from(kept),
+            None => {
+                let Some(room) = self.engine.budget.try_reserve(usize::try_from(len).unwrap_or(usize::MAX)) else {
+                    return Ok(());
+                };
+                _share = Some(room);
+                for tail in &self.tails {
+                    let bytes = usize::try_from(tail.len).unwrap_or(usize::MAX);
+                    frames.push(self.engine.store.read(&tail.key, 0, bytes).await?);
+                }
+            }
+        }
+        if digest::crc64(&frames) != merged.crc64 && !self.engine.store.tails_in_place() {
+            return Ok(());
+        }
+        self.engine.store.put_tail(&self.to, &merged, frames).await?;
+        self.tails = vec![merged.clone()];
+        let sha_state = self.sha.as_ref().map(Sha::midstate);
+        self.commit(Piece { what: What::Tail(merged), sha_state }).await
+    }
+}
+
+/// A part, and where a dead holder may still overwrite it, its copy, which nobody else can.
+async fn put_twice(
+    store: &dyn Store,
+    to: &Multipart,
+    part: &Part,
+    copy: Option<Tail>,
+    tails: &[Tail],
+    off: u64,
+    frames: Vec<Bytes>,
+) -> Result<String, StoreError> {
+    let Some(copy) = copy else { return store.put_part(to, part, tails, off, frames).await };
+    let mut whole = Vec::new();
+    for tail in tails {
+        whole.push(store.read(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?);
+    }
+    whole.extend(frames);
+    store.put_tail(to, &copy, whole.clone()).await?;
+    store.put_part(to, part, &[], part.off, whole).await
+}
