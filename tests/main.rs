@@ -14,5 +14,6 @@ mod media;
 mod media_worker;
 mod objects;
 mod postgres;
+mod rig;
 mod support;
 mod tidy;

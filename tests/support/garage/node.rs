@@ -15,6 +15,9 @@ use super::program;
 /// Below those that the kernel gives away by itself, so that a killed node finds its own again.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// How long a request waits for a node that died just then. Garage's own limit is longer than a test's patience.
+const RPC_TIMEOUT_MS: u32 = 3_000;
+
 /// Secrets of one cluster, made for it.
 pub(super) struct Keys {
     pub(super) access_key_id: String,
@@ -60,6 +63,7 @@ impl Node {
              metadata_fsync = true
              data_fsync = true
              disable_scrub = true
+             rpc_timeout_msec = {RPC_TIMEOUT_MS}
              replication_factor = {copies}
              rpc_bind_addr = \"{rpc}\"
              rpc_public_addr = \"{rpc}\"

@@ -54,8 +54,8 @@ struct Shared {
 
 /// Who answers in the end.
 pub(super) enum Behind {
-    Memory(Arc<Store>),
-    Real(Forward),
+    Memory(Box<Store>),
+    Real(Box<Forward>),
 }
 
 impl Gate {
@@ -172,7 +172,7 @@ impl Job {
                 Ok(answer.response())
             }
             Action::AnswerAfter(answer) => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 Ok(answer.response())
             }
             Action::Drop => lost(),
@@ -181,12 +181,12 @@ impl Job {
                 lost()
             }
             Action::DropAnswer => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 lost()
             }
             Action::Hang => pending().await,
             Action::HangAnswer => {
-                self.to_the_end(request).await?;
+                self.whole(request).await?;
                 pending().await
             }
             Action::Slow { bytes_per_s } => {
@@ -209,7 +209,7 @@ impl Job {
                 joined(tokio::spawn(later)).await
             }
             Action::HoldAnswer => {
-                let response = self.to_the_end(request).await?;
+                let response = self.whole(request).await?;
                 armed.released().await;
                 Ok(response)
             }
@@ -217,7 +217,7 @@ impl Job {
     }
 
     /// Whether or not the client waits for it.
-    async fn to_the_end(self, request: Request<Stream>) -> io::Result<Response<Stream>> {
+    async fn whole(self, request: Request<Stream>) -> io::Result<Response<Stream>> {
         joined(tokio::spawn(self.run(request, None))).await
     }
 

@@ -1,6 +1,6 @@
 //! An S3 in memory that refuses what AWS refuses, or has the manners of another store.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{ops::Deref, time::Duration};
 
 use super::{
     gate::{Behind, Gate},
@@ -67,7 +67,7 @@ impl Strict {
     }
 
     pub fn with(options: Options) -> Self {
-        Self(Gate::open(Behind::Memory(Arc::new(Store::new(BUCKET, options)))))
+        Self(Gate::open(Behind::Memory(Box::new(Store::new(BUCKET, options)))))
     }
 
     pub fn site(&self) -> Site {

@@ -52,7 +52,7 @@ impl Toxic {
     fn open(site: &Site, aws_rules: bool) -> Self {
         let address = site.endpoint.trim_start_matches("http://").parse().expect("a store on loopback, by address");
         let forward = Forward { address, site: site.clone(), aws_rules, lengths: Mutex::default() };
-        let gate = Gate::open(Behind::Real(forward));
+        let gate = Gate::open(Behind::Real(Box::new(forward)));
         let site = site.through(&gate.endpoint());
         Self { gate, site }
     }
