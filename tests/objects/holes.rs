@@ -121,9 +121,7 @@ async fn a_part_of_a_dead_holder_that_lands_late_is_mended() {
     let landed = store.log().count(Op::UploadPart);
     late.release();
     tokio::time::timeout(Duration::from_secs(20), async {
-        while store.log().about("tracks/").iter().filter(|e| e.op == Op::UploadPart && e.done.is_some()).count()
-            < landed
-        {
+        while store.log().entries().iter().filter(|e| e.op == Op::UploadPart && e.done.is_some()).count() < landed {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
