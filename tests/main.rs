@@ -12,6 +12,7 @@ mod journeys;
 mod machines;
 mod media;
 mod media_worker;
+mod objects;
 mod postgres;
 mod rig;
 mod store;

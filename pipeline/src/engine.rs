@@ -194,7 +194,8 @@ impl Engine {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Deletes, after `wait`, what an upload has in the store: the transaction that makes it right says so in rows.
+    /// Deletes, after `wait`, what an upload has in the store: the transaction that makes it right says so in rows. The
+    /// object too, which a judgement after the completion leaves whole under its private key.
     pub(crate) async fn trash_bytes(
         &self,
         tx: &mut schema::Tx<'_>,
@@ -204,6 +205,7 @@ impl Engine {
         sqlx::query!(
             "INSERT INTO store_trash (key, multipart_id, not_before)
              SELECT key, multipart_id, now() + $2 FROM uploads WHERE id = $1 AND multipart_id IS NOT NULL
+             UNION ALL SELECT key, NULL, now() + $2 FROM uploads WHERE id = $1 AND multipart_id IS NOT NULL
              UNION ALL SELECT object_key, NULL, now() + $2 FROM upload_tails WHERE upload_id = $1",
             id.uuid(),
             interval(wait)

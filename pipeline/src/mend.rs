@@ -43,9 +43,15 @@ impl Engine {
         let Some(multipart_id) = &standing.multipart_id else { return Err(SealError::Lost) };
         let to = Multipart { key: standing.key.clone(), multipart_id: multipart_id.clone() };
         let listed = self.store.listed(&to).await.map_err(SealError::NotYet)?;
-        for part in &mut parts {
+        let is_there = |part: &Part| {
             let found = listed.iter().find(|l| l.part_no == part.part_no);
-            if found.is_some_and(|l| l.etag == part.etag && l.len == part.len) {
+            found.is_some_and(|l| l.etag == part.etag && l.len == part.len)
+        };
+        // Garage hides a part whose second sending broke off, and lists it as if it were there.
+        let hidden = parts.iter().all(is_there);
+        for part in &mut parts {
+            let found = listed.iter().find(|l| l.part_no == part.part_no).filter(|_| !hidden);
+            if is_there(part) && !(hidden && standing.shadow.contains(&part.part_no)) {
                 continue;
             }
             let etag = match found.filter(|l| l.len == part.len && l.crc64 == Some(part.crc64)) {

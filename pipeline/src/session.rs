@@ -26,7 +26,7 @@ use crate::{
     parts,
     publish::SealError,
     resource::{Kind, Look, LookError},
-    store::StoreError,
+    store::{Multipart, StoreError},
     writing::Writing,
 };
 
@@ -229,6 +229,10 @@ impl Engine {
                 lease.release(&self.db).await;
                 Err(error)
             }
+            Err(AppendError::Store(StoreError::Missing(_))) if self.is_lost(&lease).await => {
+                self.fail(&lease, "store_lost_upload", "the store lost what it had of this upload").await?;
+                Err(SealError::Lost.into())
+            }
             Err(error) => {
                 lease.release(&self.db).await;
                 Err(error)
@@ -240,6 +244,13 @@ impl Engine {
         };
         drop(holding);
         answer
+    }
+
+    /// Whether the store forgot the upload: asked twice before anything is given up.
+    async fn is_lost(&self, lease: &Lease) -> bool {
+        let Ok(Some(standing)) = parts::standing(&self.db, lease).await else { return false };
+        let Some(multipart_id) = standing.multipart_id else { return false };
+        matches!(self.store.listed(&Multipart { key: standing.key, multipart_id }).await, Err(StoreError::Missing(_)))
     }
 
     /// The part of `append` that holds the lease. `true`: every byte is committed, and the upload is `sealing`.

@@ -61,6 +61,8 @@ settings! {
     log = "MILLRACE_LOG": String,
     /// Their form.
     log_format = "MILLRACE_LOG_FORMAT": LogFormat,
+    /// What the keys of an instance of several nodes are derived from.
+    secret = "MILLRACE_SECRET": Option<Secret>,
     /// The client commands' bearer token.
     token = "MILLRACE_TOKEN": Option<Secret>,
     /// Another PostgreSQL than the private one.

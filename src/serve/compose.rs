@@ -68,7 +68,9 @@ pub async fn compose(parts: Parts<'_>) -> anyhow::Result<Routers> {
     pipeline::digest::self_check().map_err(anyhow::Error::msg)?;
     let engine = engine(&parts)?;
     engine.start().await.context("can't take back what an earlier process held")?;
-    api::accounts::flow::ensure_owner(pool, &config.data).await.context("can't make the owner's account")?;
+    api::accounts::flow::ensure_owner(pool, &config.data, parts.node)
+        .await
+        .context("can't make the owner's account")?;
 
     let proxies: TrustedProxies = config.trusted_proxies.to_string().parse().context("MILLRACE_TRUSTED_PROXIES")?;
     let cookies =

@@ -65,7 +65,10 @@ async fn run(
 ) -> anyhow::Result<()> {
     let pool = database.pool().await?;
     database::migrate(&pool).await?;
-    let secrets = secrets::load_or_make(&loaded.config.data)?;
+    let secrets = match &loaded.config.secret {
+        Some(secret) => secrets::derived(secret.expose())?,
+        None => secrets::load_or_make(&loaded.config.data)?,
+    };
     let tasks = TaskTracker::new();
     let parts = compose::Parts {
         config: &loaded.config,

@@ -1,4 +1,4 @@
-//! Keys of this instance, made on the first start.
+//! Keys of this instance: derived from the secret that all its nodes are given, else made on the first start.
 //!
 //! Order: 1 a private temporary file, written and synced; 2 a hard link to the final name, which fails if there is one;
 //! 3 the folder synced. Dead after 1: a leftover that the next start overwrites. Never: half a key under its name.
@@ -11,6 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 /// As long as the output of SHA-256: longer buys nothing for an HMAC.
 pub const KEY_BYTES: usize = 32;
@@ -28,6 +30,26 @@ pub struct Secrets {
     pub csrf: Key,
     /// Signs cursors.
     pub cursor: Key,
+}
+
+/// The keys of an instance of several nodes, all the same wherever they are derived.
+///
+/// # Errors
+/// The secret is shorter than what it derives.
+pub fn derived(secret: &str) -> anyhow::Result<Secrets> {
+    if secret.len() < KEY_BYTES {
+        bail!(
+            "MILLRACE_SECRET has {} bytes: give it {KEY_BYTES} random ones or more, the same on every node",
+            secret.len()
+        );
+    }
+    let key = |name: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).context("the secret can't be a key")?;
+        mac.update(b"millrace/1/");
+        mac.update(name.as_bytes());
+        Ok::<_, anyhow::Error>(Key(mac.finalize().into_bytes().into()))
+    };
+    Ok(Secrets { grant: key("grant")?, csrf: key("csrf")?, cursor: key("cursor")? })
 }
 
 /// Reads the keys, making those that are missing.
@@ -90,6 +112,15 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), first);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_ne!(first, [0; KEY_BYTES]);
+    }
+
+    #[test]
+    fn one_secret_gives_every_node_the_same_keys_and_each_purpose_another() {
+        let (a, b) = (derived(&"s".repeat(32)).unwrap(), derived(&"s".repeat(32)).unwrap());
+        assert_eq!((a.grant.0, a.csrf.0, a.cursor.0), (b.grant.0, b.csrf.0, b.cursor.0));
+        assert_ne!(a.grant.0, a.csrf.0);
+        assert_ne!(a.grant.0, derived(&"t".repeat(32)).unwrap().grant.0);
+        assert!(derived("short").err().unwrap().to_string().contains("MILLRACE_SECRET"));
     }
 
     #[test]

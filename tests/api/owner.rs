@@ -9,26 +9,28 @@ use schema::caller;
 
 use crate::support::postgres::Database;
 
+const NODE: uuid::Uuid = uuid::Uuid::from_u128(7);
+
 #[tokio::test]
 async fn there_is_one_owner_and_their_token_is_in_a_private_file() {
     let db = Database::new().await.pool;
     let data = tempfile::tempdir().unwrap();
-    let first = flow::ensure_owner(&db, data.path()).await.unwrap();
+    let first = flow::ensure_owner(&db, data.path(), NODE).await.unwrap();
     assert!(first.is_new);
     assert_eq!(std::fs::metadata(&first.token_file).unwrap().permissions().mode() & 0o777, 0o600);
     let read = || std::fs::read_to_string(&first.token_file).unwrap().trim().to_owned();
     let token = read();
     assert_eq!(caller::by_token(&db, &token).await.unwrap().unwrap().account, first.account);
 
-    let second = flow::ensure_owner(&db, data.path()).await.unwrap();
+    let second = flow::ensure_owner(&db, data.path(), NODE).await.unwrap();
     assert!(!second.is_new && second.account == first.account && read() == token, "kept");
 
     std::fs::remove_file(&first.token_file).unwrap();
-    let third = flow::ensure_owner(&db, data.path()).await.unwrap();
+    let third = flow::ensure_owner(&db, data.path(), NODE).await.unwrap();
     assert!(third.is_new && third.account == first.account && read() != token);
     assert!(caller::by_token(&db, &token).await.unwrap().is_none(), "the lost one is void");
     std::fs::write(&first.token_file, "rubbish").unwrap();
-    assert!(flow::ensure_owner(&db, data.path()).await.unwrap().is_new);
+    assert!(flow::ensure_owner(&db, data.path(), NODE).await.unwrap().is_new);
     assert!(caller::by_token(&db, &read()).await.unwrap().is_some());
     let left: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["owner-token"], "no draft stays");
@@ -38,7 +40,7 @@ async fn there_is_one_owner_and_their_token_is_in_a_private_file() {
 async fn racing_starts_find_the_same_owner() {
     let db = Database::new().await.pool;
     let data: Vec<_> = (0..8).map(|_| tempfile::tempdir().unwrap()).collect();
-    let starts = data.iter().map(|data| flow::ensure_owner(&db, data.path()));
+    let starts = data.iter().map(|data| flow::ensure_owner(&db, data.path(), NODE));
     let owners = futures_util::future::join_all(starts).await;
     let owners: Vec<_> = owners.into_iter().map(|owner| owner.unwrap().account).collect();
     assert!(owners.iter().all(|owner| *owner == owners[0]));

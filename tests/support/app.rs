@@ -43,7 +43,9 @@ impl App {
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         let mut app = Self { daemon: None, settings, data, token: String::new(), http, _folder: folder };
         app.boot().await;
-        app.token = fs::read_to_string(app.data.join("owner-token")).unwrap().trim().to_owned();
+        // A node that joins others finds the owner there already.
+        let token = fs::read_to_string(app.data.join("owner-token"));
+        app.token = token.map(|token| token.trim().to_owned()).unwrap_or_default();
         app
     }
 
@@ -121,6 +123,15 @@ impl App {
     pub async fn ask(&self, sql: &'static str) -> i64 {
         let mut db = self.daemon().connect().await;
         sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+    }
+
+    /// Waits until a count is above 0.
+    pub async fn until(&self, what: &str, sql: &'static str) {
+        let begun = Instant::now();
+        while self.ask(sql).await == 0 {
+            assert!(begun.elapsed() < PATIENCE, "never {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Files below a folder of the store.

@@ -79,7 +79,7 @@ pub enum AccountError {
 ///
 /// # Errors
 /// [`AccountError`]: the database, random bytes or the file.
-pub async fn ensure_owner(db: &PgPool, data_dir: &Path) -> Result<Owner, AccountError> {
+pub async fn ensure_owner(db: &PgPool, data_dir: &Path, node: Uuid) -> Result<Owner, AccountError> {
     let account = sql::owner(db, Uuid::new_v4().into(), OWNER_NAME).await?;
     let path = data_dir.join(OWNER_TOKEN_FILE);
     let failed = |source| AccountError::File { path: path.clone(), source };
@@ -90,9 +90,11 @@ pub async fn ensure_owner(db: &PgPool, data_dir: &Path) -> Result<Owner, Account
     };
     if !kept {
         let secret = Secret::new()?;
+        // Each node has a file of its own: one that joins doesn't void another's token.
+        let label = format!("{OWNER_TOKEN_LABEL} {node}");
         let mut tx = db.begin().await?;
-        sql::revoke_tokens_labelled(&mut tx, account, OWNER_TOKEN_LABEL).await?;
-        sql::add_token(&mut *tx, account, &caller::hash(secret.reveal()), OWNER_TOKEN_LABEL).await?;
+        sql::revoke_tokens_labelled(&mut tx, account, &label).await?;
+        sql::add_token(&mut *tx, account, &caller::hash(secret.reveal()), &label).await?;
         tx.commit().await?;
         let to = path.clone();
         let written = tokio::task::spawn_blocking(move || write_privately(&to, secret.reveal())).await;

@@ -1,5 +1,7 @@
 //! What every backend promises, as one test body: the local folder runs it, and so must every store that joins.
 
+#![allow(clippy::unwrap_used, reason = "a test body: a panic is the report")]
+
 use bytes::Bytes;
 
 use super::{Part, Store, StoreError, Tail};

@@ -1,0 +1,16 @@
+//! Uploads on an S3-compatible store: nothing acknowledged is lost, nothing wrong is published, nothing touches the disk.
+
+mod holes;
+mod nodes;
+mod small;
+
+use crate::support::{app::App, s3::Settings};
+
+/// A daemon on that store, with more settings.
+pub async fn app(store: Settings, more: &[(&str, &str)]) -> App {
+    App::with(&joined(&store, more)).await
+}
+
+pub fn joined<'a>(store: &'a Settings, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    store.pairs().into_iter().chain(more.iter().copied()).collect()
+}
