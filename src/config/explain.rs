@@ -60,7 +60,7 @@ pub(super) fn about(key: &str) -> String {
 /// The key that a line of the default file sets, or shows commented out.
 pub(super) fn names_key(line: &str) -> Option<&str> {
     let (key, _) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")?;
-    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(key)
+    key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_').then_some(key)
 }
 
 fn text(value: &serde_json::Value) -> Option<String> {

@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::postgres::daemon::{Daemon, finish, folder, millrace};
+use crate::{
+    postgres::daemon::{Daemon, finish, folder, millrace},
+    support::garage::Garage,
+};
 
 fn doctor(data: &Path) -> Command {
     let mut command = millrace(data);
@@ -81,4 +84,27 @@ fn planted_faults_are_named() {
     ill(doctor(&data), "database", "isn't a PostgreSQL folder");
     fs::write(data.join("postgres/PG_VERSION"), "9").unwrap();
     ill(doctor(&data), "database", "postgresql-9");
+}
+
+#[tokio::test]
+async fn a_bucket_is_looked_into_and_left_as_it_was() {
+    let mut garage = Garage::start().await;
+    let dir = folder();
+    let data = dir.path().join("data");
+    let settings = garage.settings();
+    let with = |name: &str, value: &str| {
+        let mut command = doctor(&data);
+        command.envs(settings.pairs()).env(name, value);
+        command
+    };
+    let (status, out, errors) = finish(with("LANG", "C"));
+    assert!(status.success(), "{out}{errors}");
+    assert!(out.contains("CRC-64/NVME") && out.contains("data_fsync"), "{out}");
+    assert!(garage.objects("").await.is_empty() && garage.multiparts().await.is_empty());
+    ill(with("S3_SECRET_ACCESS_KEY", "hunter2"), "s3", "S3_SECRET_ACCESS_KEY");
+    ill(with("S3_REGION", "mars"), "s3", "S3_REGION");
+    ill(with("S3_BUCKET", "elsewhere"), "s3", "S3_BUCKET");
+    ill(with("S3_BUCKET", ""), "settings", "S3_BUCKET");
+    garage.kill();
+    ill(with("LANG", "C"), "s3", "S3_ENDPOINT");
 }
