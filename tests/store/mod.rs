@@ -15,8 +15,8 @@ use crate::support::s3::Site;
 
 /// Silence after which a request is given up here: far more than a store in this process needs.
 const STALL: Duration = Duration::from_millis(1500);
-/// A Complete's time.
-const COMPLETE: Duration = Duration::from_millis(800);
+/// A Complete's time. Half of it is more than the pause before a second one.
+const COMPLETE: Duration = Duration::from_millis(1600);
 
 /// The store as the program opens it, with less patience.
 fn store(site: &Site) -> S3 {
