@@ -15,5 +15,6 @@ mod media_worker;
 mod objects;
 mod postgres;
 mod rig;
+mod store;
 mod support;
 mod tidy;

@@ -8,6 +8,7 @@
 pub mod contract;
 mod local;
 pub mod s3;
+mod stream;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 
 pub use local::Local;
 pub use s3::S3;
+pub use stream::{StreamError, StreamFailed, upload_stream};
 
 /// Objects in one answer of [`Store::list`]; S3's own page.
 pub const LIST_MAX: usize = 1000;

@@ -47,6 +47,8 @@ enum Answer {
     Unknown(Refusal, bool),
     /// The store has other parts.
     OtherParts(Refusal),
+    /// The parts are those that we named, and together don't have the checksum that they should.
+    OtherBytes(Refusal),
     /// It didn't work, and won't by itself.
     Refused(Refusal),
 }
@@ -88,20 +90,23 @@ impl S3 {
                     }
                 }
                 Answer::OtherParts(refusal) => {
-                    self.running.leave(&to.multipart_id);
-                    let parts = || StoreError::Parts { key: to.key.clone(), what: refusal.to_string() };
-                    return self.settled(&whole).await?.ok_or_else(parts);
+                    let what = refusal.to_string();
+                    return self.refused(&whole, StoreError::Parts { key: to.key.clone(), what }).await;
                 }
-                Answer::Refused(refusal) => {
-                    self.running.leave(&to.multipart_id);
-                    return match self.settled(&whole).await? {
-                        Some(object) => Ok(object),
-                        None => Err(refusal.into_away_or_full()),
-                    };
+                Answer::OtherBytes(refusal) => {
+                    let what = refusal.to_string();
+                    return self.refused(&whole, StoreError::Wrong { key: to.key.clone(), what }).await;
                 }
+                Answer::Refused(refusal) => return self.refused(&whole, refusal.into_away_or_full()).await,
             }
         }
         Err(last.map_or_else(|| StoreError::Missing(to.key.clone()), Refusal::into_away_or_full))
+    }
+
+    /// The store did nothing, it says. If an earlier Complete did, that counts.
+    async fn refused(&self, whole: &Whole<'_>, error: StoreError) -> Result<Object, StoreError> {
+        self.running.leave(&whole.to.multipart_id);
+        self.settled(whole).await?.ok_or(error)
     }
 
     /// What is under the key, if it is the whole; waits while an earlier Complete may still make it so.
@@ -176,6 +181,7 @@ impl Answer {
     fn told(refusal: Refusal) -> Self {
         match (refusal.status, refusal.code.as_str()) {
             (_, "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall") => Self::OtherParts(refusal),
+            (Some(400), _) if refusal.is_damage() => Self::OtherBytes(refusal),
             (None, _) => Self::Unknown(refusal, false),
             // With a code it is the store itself that has ended; without, it may be a proxy that has lost patience.
             (Some(200 | 500..), code) => {

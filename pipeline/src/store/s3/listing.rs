@@ -43,6 +43,8 @@ impl S3 {
             }));
             (key, id) = (page.next_key_marker, page.next_upload_id_marker);
             if page.is_truncated != Some(true) || key.is_none() {
+                // Garage tells them in the order of their ids.
+                found.sort_by(|a: &Unfinished, b| (&a.of.key, a.begun).cmp(&(&b.of.key, b.begun)));
                 return Ok(found);
             }
         }

@@ -1,14 +1,15 @@
 //! Every request on its way: given up when nothing moves, and heard when the store says "slow down".
 //!
 //! Promise: a request that goes on sending or receiving is never cut, however slow; one that doesn't is cut after its stall
-//! limit, which the SDK takes for a timeout and may retry. Each try has its own watch.
+//! limit, which the SDK takes for a timeout and may retry. Each try has its own watch. What was handed to the socket may
+//! still be on its way when the last byte was: so the answer may take as long again as the sending did, and the limit.
 //! Absent:  a deadline for the whole of a request; Complete has one, in `complete`.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -86,7 +87,8 @@ impl HttpConnector for Watched {
         let progress = Progress::now();
         if request.body().content_length() != Some(0) {
             let body = request.take_body();
-            *request.body_mut() = SdkBody::from_body_1_x(Sent { body, progress: progress.clone() });
+            let left = body.content_length().unwrap_or(u64::MAX);
+            *request.body_mut() = SdkBody::from_body_1_x(Sent { body, left, progress: progress.clone() });
         }
         let (answer, stall_max, limiter) = (self.inner.call(request), self.stall_max, Arc::clone(&self.limiter));
         HttpConnectorFuture::new(async move {
@@ -105,26 +107,46 @@ impl HttpConnector for Watched {
 
 /// When something last moved.
 #[derive(Clone, Debug)]
-struct Progress(Arc<Mutex<Instant>>);
+struct Progress(Arc<Mutex<Moved>>);
+
+#[derive(Debug)]
+struct Moved {
+    began: Instant,
+    last: Instant,
+    /// What the answer may take beyond the limit.
+    grace: Duration,
+}
 
 impl Progress {
     fn now() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(Moved { began: now, last: now, grace: Duration::ZERO })))
     }
 
-    fn moved(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn moved(&self, is_all: bool) {
+        let mut moved = self.lock();
+        moved.last = Instant::now();
+        if is_all {
+            moved.grace = moved.last - moved.began;
+        }
     }
 
     /// Returns once nothing has moved for `max`.
     async fn stalled(&self, max: Duration) {
         loop {
-            let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner) + max;
+            let until = {
+                let moved = self.lock();
+                moved.last + max + moved.grace
+            };
             if until <= Instant::now() {
                 return;
             }
             tokio::time::sleep_until(until).await;
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Moved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,6 +158,7 @@ struct Stalled(Duration);
 /// A request's body that notes when its bytes are asked for: hyper asks when the socket has taken the ones before.
 struct Sent {
     body: SdkBody,
+    left: u64,
     progress: Progress,
 }
 
@@ -144,8 +167,12 @@ impl Body for Sent {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.progress.moved();
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.left = self.left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        self.progress.moved(self.left == 0);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
