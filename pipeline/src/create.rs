@@ -35,6 +35,8 @@ impl Engine {
         let key = track.map_or_else(|| format!("partials/{id}"), |track| format!("tracks/{track}/{id}"));
         let ended = new.ends_at_length && new.length.is_some();
         let mut tx = self.db.begin().await?;
+        let bytes = new.length.filter(|_| new.kind != Kind::Final).unwrap_or(0);
+        self.admit(&mut tx, new.owner, bytes).await?;
         if let Some(track) = track {
             self.open_track(&mut tx, track, &new).await?;
         }

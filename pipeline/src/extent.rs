@@ -11,7 +11,7 @@ use schema::machine::{Refused, take};
 use schema::upload;
 
 use crate::{
-    engine::{Engine, db_int},
+    engine::Engine,
     lease::Lease,
     parts::Standing,
     session::{Append, AppendError, Ends},
@@ -39,20 +39,6 @@ impl Engine {
         self.set_length(lease, said, request.ends == Ends::AtLength).await?;
         standing.length = Some(said);
         Ok(())
-    }
-
-    /// `ended`: the length is all that there was to say.
-    async fn set_length(&self, lease: &Lease, length: u64, ended: bool) -> Result<(), AppendError> {
-        let done = sqlx::query!(
-            "UPDATE uploads SET length = $3, ended = ended OR $4 WHERE id = $1 AND epoch = $2",
-            lease.upload.uuid(),
-            lease.epoch,
-            db_int(length),
-            ended
-        )
-        .execute(&self.db)
-        .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(AppendError::Fenced) }
     }
 
     /// Makes durable what came with a request that arrived whole, and takes its word that this was the end.

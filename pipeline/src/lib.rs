@@ -6,6 +6,7 @@ pub mod limits;
 
 mod create;
 pub mod engine;
+pub mod quota;
 mod resource;
 
 mod extent;

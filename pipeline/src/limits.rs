@@ -52,6 +52,14 @@ pub const YIELD_GRACE: Duration = Duration::from_millis(500);
 /// How long such a client may pause within that grace: longer than the gap between two packets of a living line.
 pub const YIELD_STALL: Duration = Duration::from_millis(100);
 
+/// Default. An archive of thousands of files goes up some dozens at a time, each in a few parallel pieces: beyond this an
+/// account leaves uploads behind rather than sends them. They would be rows until they expire.
+pub const ACCOUNT_OPEN: u32 = 500;
+
+/// Default. Ten a second is more than a folder of small files makes over a good line; a loop gone wild makes more. Browser
+/// clients give up on a 429, so that nobody well-behaved may ever meet it.
+pub const CREATIONS_PER_MINUTE: u32 = 600;
+
 /// Tries of one encode before the track fails. More would let a poison file loop.
 pub const ENCODE_ATTEMPTS: i32 = 3;
 
@@ -81,6 +89,12 @@ pub struct Limits {
     pub workers: usize,
     /// A track that isn't ready and has no live job for this long is enqueued again.
     pub stuck_after: Duration,
+    /// Bytes that one account may have stored and promised; `None`: as many as the store takes.
+    pub account_bytes: Option<u64>,
+    /// Uploads that one account may have open at once.
+    pub account_open: u32,
+    /// Uploads that one account may begin in a minute.
+    pub creations_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -94,6 +108,9 @@ impl Default for Limits {
             lease: Duration::from_secs(15),
             workers: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             stuck_after: Duration::from_secs(15 * 60),
+            account_bytes: None,
+            account_open: ACCOUNT_OPEN,
+            creations_per_minute: CREATIONS_PER_MINUTE,
         }
     }
 }
@@ -119,6 +136,9 @@ impl Limits {
                 "UPLOAD_MEMORY_BYTES is {}: three quarters of it must hold one part of {}",
                 self.memory_bytes, self.part_bytes
             ));
+        }
+        if self.account_open == 0 || self.creations_per_minute == 0 {
+            return Err("UPLOAD_ACCOUNT_OPEN and UPLOAD_CREATIONS_PER_MINUTE must be at least 1".into());
         }
         if u32::try_from(self.memory_bytes).is_err() {
             return Err(format!("UPLOAD_MEMORY_BYTES is {}: at most 4 GiB - 1", self.memory_bytes));

@@ -22,6 +22,7 @@ use crate::{
     engine::{Engine, db_int},
     lease::Lease,
     parts::{self, Standing},
+    quota::QuotaError,
     resource::{Look, LookError},
     session::AppendError,
     store::{Multipart, Object, Part, StoreError},
@@ -45,6 +46,9 @@ pub enum SealError {
     /// 410, for good: the store no longer has what it acknowledged.
     #[error("the store lost what it had of this upload")]
     Lost,
+    /// 413, for good: the account's quota was lowered meanwhile.
+    #[error(transparent)]
+    Quota(QuotaError),
     /// 503: sealed again later by itself; the client may ask too.
     #[error("the object isn't complete yet")]
     NotYet(#[source] StoreError),
@@ -94,6 +98,7 @@ impl Engine {
     async fn seal_leased(&self, lease: &Lease) -> Result<(), SealError> {
         let standing = parts::standing(&self.db, lease).await?.ok_or(SealError::Fenced)?;
         let length = standing.length.filter(|l| *l == standing.committed).ok_or(SealError::Fenced)?;
+        self.quota_at_seal(lease, length).await?;
         self.close_tail(lease, &standing).await?;
         let parts = parts::all(&self.db, lease.upload).await?;
         let inline = standing.sha_state.as_deref().and_then(Sha::resume).map(Sha::finish);

@@ -9,6 +9,8 @@ use schema::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::quota::QuotaError;
+
 /// What an upload is to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -111,6 +113,9 @@ pub enum CreateError {
         /// `UPLOAD_MAX_BYTES`.
         max: u64,
     },
+    /// 429, 413: the account gets no more now.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// 503.
     #[error("the database failed")]
     Db(#[from] sqlx::Error),

@@ -25,6 +25,7 @@ use crate::{
     lease::{Holding, Lease},
     parts,
     publish::SealError,
+    quota::QuotaError,
     resource::{Kind, Look, LookError},
     store::{Multipart, StoreError},
     writing::Writing,
@@ -63,6 +64,9 @@ pub enum AppendError {
         /// `UPLOAD_MAX_BYTES`.
         max: u64,
     },
+    /// 413: the account has no room for more.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// 400: a length is said once, and not below what is there.
     #[error("the upload's length can't be {said}")]
     BadLength {
@@ -272,7 +276,9 @@ impl Engine {
         self.extend(lease, &mut standing, &request).await?;
         let to = self.opened(lease, &standing).await?;
         let window = self.follow(track, standing.committed, standing.length);
+        let room = if standing.length.is_none() { self.room(lease).await? } else { None };
         let mut writing = Writing::new(self, lease, to, standing, window, request.check);
+        writing.room = room;
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {

@@ -67,6 +67,12 @@ fn sizes(config: &Config) -> Result<(), Error> {
         let why = format!("one upload alone may hold {} (part size × parts in flight)", Size(needed));
         return Err(refused("upload_memory_bytes", why));
     }
+    if config.upload_account_open == 0 {
+        return Err(refused("upload_account_open", "must be at least 1"));
+    }
+    if config.upload_creations_per_minute == 0 {
+        return Err(refused("upload_creations_per_minute", "must be at least 1"));
+    }
     if config.upload_lease.0.as_millis() < LEASE_MS_MIN {
         return Err(refused("upload_lease", "must be at least 1s"));
     }

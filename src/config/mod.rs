@@ -97,6 +97,12 @@ settings! {
     upload_parts_in_flight = "UPLOAD_PARTS_IN_FLIGHT": u32,
     /// How long the uploads of a dead process stay locked.
     upload_lease = "UPLOAD_LEASE": Span,
+    /// What one account may have stored.
+    upload_account_bytes = "UPLOAD_ACCOUNT_BYTES": Option<Size>,
+    /// What one account may have open.
+    upload_account_open = "UPLOAD_ACCOUNT_OPEN": u32,
+    /// How fast one account may begin uploads.
+    upload_creations_per_minute = "UPLOAD_CREATIONS_PER_MINUTE": u32,
     /// Life of a playlist's entry URL.
     stream_url_ttl = "STREAM_URL_TTL": Span,
     /// Life of a download URL.

@@ -160,6 +160,9 @@ fn engine(parts: &Parts<'_>) -> anyhow::Result<Arc<Engine>> {
         parts_in_flight: usize::try_from(config.upload_parts_in_flight)?,
         lease: config.upload_lease.0,
         stuck_after: config.track_processing_stuck_after.0,
+        account_bytes: config.upload_account_bytes.map(|size| size.0),
+        account_open: config.upload_account_open,
+        creations_per_minute: config.upload_creations_per_minute,
         ..Limits::default()
     };
     if let Err(why) = limits.check() {

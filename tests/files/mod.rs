@@ -5,5 +5,6 @@ mod crash;
 mod create;
 mod full;
 mod offset;
+mod quota;
 mod resume;
 mod terminate;

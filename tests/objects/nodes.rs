@@ -1,31 +1,37 @@
 //! Several daemons that share Postgres and the store, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
 use super::joined;
 use crate::support::{
     app::App,
-    s3::Strict,
-    sound::noise,
+    garage::Garage,
+    player,
+    s3::{Settings, Strict},
+    sound::{noise, wav},
     tus::{self, begin_patch},
 };
 
 const MIB: usize = 1 << 20;
+const STORED_ON_S3: &str =
+    "SELECT count(*) FROM tracks WHERE storage_backend = 's3' AND storage_key <> '' AND file_path IS NULL";
 const SECRET: &str = "only-for-tests-only-for-tests-32b";
 
 /// The last brings the database, so that it ends last; the others join it.
-async fn nodes(store: &Strict, n: usize, more: &[(&str, &str)]) -> Vec<App> {
-    let settings = store.settings();
+async fn nodes(settings: &Settings, n: usize, more: &[(&str, &str)]) -> Vec<App> {
     let mut common = more.to_vec();
     common.push(("MILLRACE_SECRET", SECRET));
     common.push(("UPLOAD_PART_BYTES", "5MiB"));
-    let mut apps = vec![App::with(&joined(&settings, &common)).await];
+    let mut apps = vec![App::with(&joined(settings, &common)).await];
     let url = apps[0].daemon().database_url();
     common.push(("DATABASE_URL", &url));
     for _ in 1..n {
-        let mut app = App::with(&joined(&settings, &common)).await;
+        let mut app = App::with(&joined(settings, &common)).await;
         app.token.clone_from(&apps[0].token);
         apps.push(app);
     }
@@ -37,7 +43,7 @@ async fn nodes(store: &Strict, n: usize, more: &[(&str, &str)]) -> Vec<App> {
 async fn three_nodes_round_robin_always_answer() {
     // tusd #1267: no stickiness; each request goes to the next node.
     let store = Strict::start();
-    let apps = nodes(&store, 3, &[]).await;
+    let apps = nodes(&store.settings(), 3, &[]).await;
     let bytes = noise(12 * MIB, 21);
     let upload = tus::create(&apps[0], "x.bin", &bytes).await;
     for (n, piece) in bytes.chunks(MIB).enumerate() {
@@ -54,7 +60,7 @@ async fn three_nodes_round_robin_always_answer() {
 #[tokio::test]
 async fn a_live_holder_on_another_node_lets_go() {
     let store = Strict::start();
-    let apps = nodes(&store, 2, &[]).await;
+    let apps = nodes(&store.settings(), 2, &[]).await;
     let bytes = noise(6 * MIB, 22);
     let upload = tus::create(&apps[0], "x.bin", &bytes).await;
     let mut stalled = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..MIB]);
@@ -71,7 +77,7 @@ async fn a_live_holder_on_another_node_lets_go() {
 async fn zombie_writer() {
     // U18: the holder sleeps beyond its lease; another node finishes; the holder wakes and changes nothing.
     let store = Strict::start();
-    let apps = nodes(&store, 2, &[("UPLOAD_LEASE", "1s")]).await;
+    let apps = nodes(&store.settings(), 2, &[("UPLOAD_LEASE", "1s")]).await;
     let bytes = noise(11 * MIB, 23);
     let upload = tus::create(&apps[0], "x.bin", &bytes).await;
     let mut held = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..2 * MIB]);
@@ -92,4 +98,48 @@ async fn zombie_writer() {
     let track = apps[1].track_when(&upload.track, "stored", |t| t["stored"] == true).await;
     assert_eq!(track["sha256"], tus::sha256(&bytes));
     assert_eq!(tus::offset(&apps[0], &upload).await, bytes.len() as u64);
+}
+
+#[tokio::test]
+async fn one_node_encodes_and_another_serves() {
+    // HLS-11, UP-2: they share Postgres and the store; nothing is on anybody's disk, also while the upload is coming.
+    let store = Garage::start().await;
+    let apps = nodes(&store.settings(), 2, &[]).await;
+    let bytes = wav(30 * 44_100, 44_100);
+    let upload = tus::create(&apps[0], "x.wav", &bytes).await;
+    let sent = bytes.len() * 3 / 4;
+    let mut socket = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..sent]);
+    apps[1].track_when(&upload.track, "one segment long", |t| t["segments_ready"].as_i64() >= Some(1)).await;
+    let entry = player::stream(&apps[1], &upload.track).await;
+    let growing = player::rungs(&apps[1], &entry).await;
+    assert!(growing.iter().all(|rung| !rung.segments().is_empty() && !rung.is_ended()));
+    let early = player::download(&apps[1], &growing[0]).await;
+
+    socket.write_all(&bytes[sent..]).unwrap();
+    assert_eq!(tus::answer(&mut socket).0, 204);
+    let track = apps[1].settled(&upload.track).await;
+    assert_eq!((&track["state"], &track["sha256"]), (&"ready".into(), &tus::sha256(&bytes).into()), "{track}");
+    let entry = player::stream(&apps[1], &upload.track).await;
+    let rungs = player::rungs(&apps[1], &entry).await;
+    assert_eq!(rungs.len(), 4);
+    for rung in &rungs {
+        assert!(rung.is_ended());
+        let here = player::download(&apps[1], rung).await;
+        // The same grants hold on both nodes.
+        assert!(here == player::download(&apps[0], &player::list(&apps[0], &rung.path).await).await);
+    }
+    assert!(player::download(&apps[1], &rungs[0]).await.starts_with(&early), "what played early is what stays");
+    assert_eq!(apps[1].ask(STORED_ON_S3).await, 1);
+    for app in &apps {
+        assert!(app.files("").is_empty(), "payload on the disk: {:?}", app.files(""));
+    }
+    let keys = store.objects("tracks/").await;
+    let mut whole = None;
+    for key in &keys {
+        let object = store.site().read(key).await;
+        if object == bytes {
+            whole = Some(key.clone());
+        }
+    }
+    assert!(whole.is_some(), "the object is the file: {keys:?}");
 }

@@ -49,6 +49,12 @@ impl App {
         app
     }
 
+    /// Another setting, from the next boot on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.into(), value.into()));
+    }
+
     pub async fn boot(&mut self) {
         let mut command = daemon::millrace(&self.data);
         command.envs(self.settings.iter().map(|(k, v)| (k, v)));

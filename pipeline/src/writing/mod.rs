@@ -22,6 +22,7 @@ use crate::{
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
     parts::{self, Piece, Standing, What},
+    quota::Room,
     session::{AppendError, BodyBroken},
     spare::Kept,
     store::{Multipart, Part, StoreError, Tail},
@@ -85,6 +86,8 @@ pub(crate) struct Writing<'a> {
     in_flight: VecDeque<InFlight>,
     object_count: u32,
     max_bytes: u64,
+    /// Of the account, while the length is unknown.
+    pub(crate) room: Option<Room>,
     shadow: Range<i32>,
     checked: Option<Checked>,
     pub(crate) window: Arc<Window>,
@@ -126,6 +129,7 @@ impl<'a> Writing<'a> {
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
             max_bytes: engine.limits.max_bytes,
+            room: None,
             window,
         }
     }
@@ -187,7 +191,8 @@ impl<'a> Writing<'a> {
         match self.length {
             Some(length) if end > length => Err(AppendError::PastLength { length, offset: self.committed }),
             None if end > self.max_bytes => Err(AppendError::TooLarge { max: self.max_bytes }),
-            _ => Ok(()),
+            None => Ok(self.room.map_or(Ok(()), |room| room.holds(end))?),
+            Some(_) => Ok(()),
         }
     }
 
@@ -319,6 +324,10 @@ impl<'a> Writing<'a> {
         let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
         self.committed = committed.ok_or(AppendError::Fenced)?;
         self.window.commit(self.committed);
+        // Others of the account grow too.
+        if self.room.is_some() && self.length.is_none() {
+            self.room = self.engine.room(self.lease).await?;
+        }
         Ok(())
     }
 

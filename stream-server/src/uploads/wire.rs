@@ -6,7 +6,8 @@ use axum::{extract::State, response::Response};
 use front::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL, response::Builder};
 use pipeline::{
-    AppendError, CreateError, Engine, Look, LookError, SealError, check::CheckError, publish::hex, store::StoreError,
+    AppendError, CreateError, Engine, Look, LookError, SealError, check::CheckError, publish::hex, quota::QuotaError,
+    store::StoreError,
 };
 use schema::{Id, upload::Upload};
 
@@ -97,8 +98,26 @@ pub(super) fn not_created(error: &CreateError) -> Problem {
         CreateError::TooLarge { max, .. } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
         }
+        CreateError::Quota(e) => quota(e),
         CreateError::Db(e) => away(e),
     })
+}
+
+/// Why an account gets no more: for every door alike.
+pub(super) fn quota(error: &QuotaError) -> Problem {
+    let (code, max, wait) = match error {
+        QuotaError::TooMany { max, wait } => ("too_many_uploads", *max, wait),
+        QuotaError::TooFast { max, wait } => ("too_fast", *max, wait),
+        QuotaError::Full { max, left } => {
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded", sentence(error))
+                .with("max_bytes", *max)
+                .with("left_bytes", *left);
+        }
+        QuotaError::Db(e) => return away(e),
+    };
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, code, sentence(error))
+        .with("max", max)
+        .header(http::header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
 }
 
 /// Why an upload can't be shown or ended.
@@ -129,6 +148,7 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
         AppendError::TooLarge { max } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
         }
+        AppendError::Quota(e) | AppendError::Seal(SealError::Quota(e)) => quota(e),
         AppendError::BadLength { length, offset, .. } => Problem::bad_request("bad_length", sentence(error))
             .with("length", *length)
             .header(OFFSET, HeaderValue::from(*offset)),
