@@ -40,8 +40,8 @@ pub struct Check {
 /// Why a checked request is discarded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CheckError {
-    /// 400: announced, and the body ended without it.
-    #[error("the request announced a checksum and brought none")]
+    /// 400: announced, and the body ended without one that can be read.
+    #[error("the request announced a checksum and brought none that is known here")]
     Missing,
     /// 460 in tus, 400 elsewhere.
     #[error("the bytes of this request don't have the checksum that it says")]

@@ -27,6 +27,23 @@ impl Engine {
         if let Some(length) = new.length.filter(|l| *l > self.limits.max_bytes) {
             return Err(CreateError::TooLarge { length, max: self.limits.max_bytes });
         }
+        let mut tx = self.db.begin().await?;
+        self.admit(&mut tx, new.owner, new.length.unwrap_or(0)).await?;
+        let look = self.open(&mut tx, &new).await?;
+        tx.commit().await?;
+        tell(&look);
+        if look.ended && look.length == Some(0) {
+            // Whole at once. A seal that fails is taken up by `recover`.
+            match self.seal_again(new.owner, look.id).await {
+                Ok(look) => return Ok(look),
+                Err(error) => tracing::warn!(upload.id = %look.id, %error, "empty upload not sealed yet"),
+            }
+        }
+        Ok(look)
+    }
+
+    /// The rows of a new upload.
+    pub(crate) async fn open(&self, tx: &mut Tx<'_>, new: &NewUpload) -> sqlx::Result<Look> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
         let id = Id::<Upload>::from(Uuid::from_bytes(random));
@@ -34,11 +51,8 @@ impl Engine {
         let map = PartMap::choose(&self.limits, new.length);
         let key = track.map_or_else(|| format!("partials/{id}"), |track| format!("tracks/{track}/{id}"));
         let ended = new.ends_at_length && new.length.is_some();
-        let mut tx = self.db.begin().await?;
-        let bytes = new.length.filter(|_| new.kind != Kind::Final).unwrap_or(0);
-        self.admit(&mut tx, new.owner, bytes).await?;
         if let Some(track) = track {
-            self.open_track(&mut tx, track, &new).await?;
+            self.open_track(tx, track, new).await?;
         }
         let row = sqlx::query!(
             "INSERT INTO uploads (id, owner, track_id, door, state, length, part_bytes, key, sha256_want, metadata, expires_at,
@@ -58,33 +72,23 @@ impl Engine {
             new.concat,
             ended
         )
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut **tx)
         .await?;
         if let Some(track) = track {
-            crate::encode::enqueue(&mut tx, track).await?;
-        }
-        tx.commit().await?;
-        tracing::info!(upload.id = %id, track.id = track.map(tracing::field::display), upload.length = new.length, "upload created");
-        metrics::counter!("millrace_uploads_created_total").increment(1);
-        if ended && new.length == Some(0) {
-            // Whole at once. A seal that fails is taken up by `recover`.
-            match self.seal_again(new.owner, id).await {
-                Ok(look) => return Ok(look),
-                Err(error) => tracing::warn!(upload.id = %id, %error, "empty upload not sealed yet"),
-            }
+            crate::encode::enqueue(tx, track).await?;
         }
         Ok(Look {
             id,
             track,
             door: new.door.into(),
             kind: new.kind,
-            concat: new.concat,
+            concat: new.concat.clone(),
             ended,
             state: upload::State::Opened,
             reason: None,
             offset: 0,
             length: new.length,
-            metadata: new.metadata,
+            metadata: new.metadata.clone(),
             expires_at: row.expires_at,
             sha256: None,
             part_bytes: map.part_bytes,
@@ -106,4 +110,11 @@ impl Engine {
         .await?;
         Ok(())
     }
+}
+
+/// Says so once it is committed.
+pub(crate) fn tell(created: &Look) {
+    let Look { id, track, length, .. } = created;
+    tracing::info!(upload.id = %id, track.id = track.map(tracing::field::display), upload.length = *length, "upload created");
+    metrics::counter!("millrace_uploads_created_total").increment(1);
 }

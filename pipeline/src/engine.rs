@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     budget::Budget,
+    join::Joins,
     lease::{Holders, interval},
     limits::{Limits, MEDIA_SHARE},
     media::Ladder,
@@ -56,6 +57,7 @@ pub struct Engine {
     pub(crate) windows: Mutex<HashMap<Uuid, Weak<Window>>>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) work: Notify,
+    pub(crate) joins: Joins,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) probed: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
@@ -77,6 +79,7 @@ impl Engine {
             holders: Arc::default(),
             windows: Mutex::default(),
             work: Notify::new(),
+            joins: Joins::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             probed: tokio::sync::Mutex::default(),
@@ -176,8 +179,9 @@ impl Engine {
         }
         tx.commit().await?;
         drop(holding);
-        if let Some(track) = look.track {
-            self.settle_window(track, Phase::Gone, look.offset);
+        match look.track {
+            Some(track) => self.settle_window(track, Phase::Gone, look.offset),
+            None => self.joins.wake(),
         }
         tracing::info!(upload.id = %id, track.id = look.track.map(tracing::field::display), "upload aborted");
         Ok(())

@@ -20,34 +20,44 @@ use crate::{
 };
 
 impl Engine {
-    /// Takes the length that a request says. Once, and not below what is there.
+    /// Takes the length that a request says. Once, and not below what is there. Of a request with a checksum nothing is
+    /// taken before that holds: the length is answered, for `flush_last`.
     pub(crate) async fn extend(
         &self,
         lease: &Lease,
         standing: &mut Standing,
         request: &Append,
-    ) -> Result<(), AppendError> {
-        let Some(said) = request.length else { return Ok(()) };
+    ) -> Result<Option<u64>, AppendError> {
+        let Some(said) = request.length else { return Ok(None) };
         let refused = AppendError::BadLength { said, length: standing.length, offset: standing.committed };
         match standing.length {
-            Some(length) if length == said => return Ok(()),
+            Some(length) if length == said => return Ok(None),
             Some(_) => return Err(refused),
             None if said < standing.committed => return Err(refused),
             None if said > self.limits.max_bytes => return Err(AppendError::TooLarge { max: self.limits.max_bytes }),
             None => {}
         }
-        self.set_length(lease, said, request.ends == Ends::AtLength).await?;
         standing.length = Some(said);
-        Ok(())
+        if request.check.is_some() {
+            return Ok(Some(said));
+        }
+        self.set_length(lease, said, request.ends == Ends::AtLength).await?;
+        Ok(None)
     }
 
-    /// Makes durable what came with a request that arrived whole, and takes its word that this was the end.
+    /// Makes durable what came with a request that arrived whole, and takes its word that this was the end. `late`: the
+    /// length that it said too.
     pub(crate) async fn flush_last(
         &self,
         lease: &Lease,
         writing: &mut Writing<'_>,
         ends: Ends,
+        late: Option<u64>,
     ) -> Result<(), AppendError> {
+        if let Some(length) = late {
+            writing.check_now()?;
+            self.set_length(lease, length, ends == Ends::AtLength).await?;
+        }
         if ends != Ends::Yes {
             return writing.flush().await;
         }

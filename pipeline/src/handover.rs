@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     lease::{Ask, Lease, Taken},
     limits::TAKEOVER_WAIT,
-    resource::{Look, LookError},
+    resource::{Kind, Look, LookError},
 };
 
 /// The channel of `NOTIFY`. Its payload: an upload's id, a space, and what is asked of its holder.
@@ -69,6 +69,10 @@ impl Engine {
     /// As [`Engine::look`].
     pub async fn settled(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let look = self.look(owner, id).await?;
+        if look.kind == Kind::Final {
+            // Nobody appends to it, so its offset need not stand still.
+            return Ok(look);
+        }
         self.holders.settle(id).await;
         let deadline = Instant::now() + TAKEOVER_WAIT;
         let mut asked = false;

@@ -217,6 +217,17 @@ impl Holders {
         }
     }
 
+    /// The same if nobody is writing; who is isn't asked.
+    pub fn try_enter(self: &Arc<Self>, upload: Id<Upload>) -> Option<Holding> {
+        let mut by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if by_upload.contains_key(&upload.uuid()) {
+            return None;
+        }
+        let (tx, ask) = watch::channel(Ask::Nothing);
+        by_upload.insert(upload.uuid(), tx);
+        Some(Holding { holders: Arc::clone(self), upload: upload.uuid(), ask })
+    }
+
     /// Asks the writer of an upload, if this process has it.
     pub fn ask(&self, upload: Id<Upload>, ask: Ask) {
         let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,6 +4,7 @@
 
 pub mod limits;
 
+mod concat;
 mod create;
 pub mod engine;
 pub mod quota;
@@ -11,6 +12,8 @@ mod resource;
 
 mod extent;
 mod handover;
+mod join;
+mod origin;
 mod session;
 mod writing;
 
@@ -41,6 +44,7 @@ pub mod lease;
 mod recover;
 mod sweep;
 
+pub use concat::JoinError;
 pub use encode::{RetryError, retry};
 pub use engine::{Encoding, Engine};
 pub use publish::SealError;

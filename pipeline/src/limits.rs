@@ -60,6 +60,16 @@ pub const ACCOUNT_OPEN: u32 = 500;
 /// clients give up on a 429, so that nobody well-behaved may ever meet it.
 pub const CREATIONS_PER_MINUTE: u32 = 600;
 
+/// Final uploads that are joined from their partials at once, by one process: each moves as many bytes as a fast client.
+pub const JOINS_AT_ONCE: usize = 2;
+
+/// Parts of a join on their way to the store while the next is read: with more, two joins would take the whole memory from
+/// the clients that wait for it.
+pub const JOIN_PARTS_IN_FLIGHT: usize = 1;
+
+/// What a join reads of a partial at once: few enough requests to a store far away.
+pub const JOIN_READ_BYTES: usize = 4 << 20;
+
 /// Tries of one encode before the track fails. More would let a poison file loop.
 pub const ENCODE_ATTEMPTS: i32 = 3;
 

@@ -105,6 +105,7 @@ impl Engine {
         if let Some(found) = inline {
             self.judge(lease, &standing, found).await?;
         }
+        self.judge_joined(lease, &parts).await?;
         let (parts, completed) = match self.completed(&standing, &parts, length).await {
             Err(StoreError::Parts { what, .. }) => {
                 tracing::warn!(upload.id = %lease.upload, what, "the store has other parts than were acknowledged");
@@ -136,12 +137,12 @@ impl Engine {
 
     async fn completed(&self, standing: &Standing, parts: &[Part], length: u64) -> Result<Object, StoreError> {
         match &standing.multipart_id {
-            Some(id) => {
+            Some(id) if length > 0 => {
                 let to = Multipart { key: standing.key.clone(), multipart_id: id.clone() };
                 self.store.complete(&to, parts, length).await
             }
-            // Not a byte came because none was announced.
-            None => self.store.put(&standing.key, bytes::Bytes::new()).await,
+            // Not a byte came, and the store makes no object of no parts.
+            _ => self.store.put(&standing.key, bytes::Bytes::new()).await,
         }
     }
 
@@ -151,6 +152,18 @@ impl Engine {
         let detail = format!("the bytes have SHA-256 {found}, the upload promised {wanted}");
         self.fail(lease, "digest_mismatch", &detail).await?;
         Err(SealError::DigestMismatch { found, wanted })
+    }
+
+    /// A final upload has the bytes that its partials had when they were stored.
+    async fn judge_joined(&self, lease: &Lease, parts: &[Part]) -> Result<(), SealError> {
+        let found = Self::crc_of(parts);
+        if self.joined_crc(lease.upload).await?.is_none_or(|wanted| wanted == found) {
+            return Ok(());
+        }
+        tracing::error!(upload.id = %lease.upload, "the store gave other bytes of a partial upload than it was given");
+        self.fail(lease, "partial_lost", "a partial upload that it is made of has other bytes than it was stored with")
+            .await?;
+        Err(SealError::Lost)
     }
 
     async fn read_back(&self, object: &Object) -> Result<[u8; 32], SealError> {
@@ -182,14 +195,19 @@ impl Engine {
         sqlx::query!("UPDATE uploads SET crc64 = $2 WHERE id = $1", lease.upload.uuid(), crc64.cast_signed())
             .execute(&mut *tx)
             .await?;
+        if object.size == 0 {
+            // Put at once, beside what was begun for bytes that didn't come.
+            self.trash_bytes(&mut tx, lease.upload, std::time::Duration::ZERO).await?;
+        }
         forget_working_rows(&mut tx, lease.upload).await?;
         tx.commit().await?;
         let track = track.map(Id::<Track>::from);
         tracing::info!(upload.id = %lease.upload, track.id = track.map(tracing::field::display), size = object.size, sha256 = hex(&sha256), "upload stored");
         metrics::counter!("millrace_uploads_stored_total").increment(1);
         metrics::counter!("millrace_upload_bytes_stored_total").increment(object.size);
-        if let Some(track) = track {
-            self.settle_window(track, Phase::Stored, object.size);
+        match track {
+            Some(track) => self.settle_window(track, Phase::Stored, object.size),
+            None => self.joins.wake(),
         }
         self.work.notify_one();
         Ok(())
@@ -228,8 +246,9 @@ impl Engine {
         }
         tx.commit().await?;
         metrics::counter!("millrace_uploads_failed_total", "reason" => reason.to_owned()).increment(1);
-        if let Some(track) = track {
-            self.settle_window(track.into(), Phase::Gone, 0);
+        match track {
+            Some(track) => self.settle_window(track.into(), Phase::Gone, 0),
+            None => self.joins.wake(),
         }
         Ok(())
     }

@@ -182,9 +182,12 @@ impl Engine {
         look: &Look,
         request: &Append,
     ) -> Option<Result<Appended, AppendError>> {
-        let &Append { offset, announced, ends, .. } = request;
+        let &Append { offset, announced, ends, length: said, .. } = request;
         if look.kind == Kind::Final {
             return Some(Err(AppendError::Final));
+        }
+        if let Some(said) = said.filter(|said| ends == Ends::AtLength && look.length.is_some_and(|l| l != *said)) {
+            return Some(Err(AppendError::BadLength { said, length: look.length, offset: look.offset }));
         }
         if matches!(look.state, upload::State::Stored | upload::State::Sealing) {
             if ends != Ends::AtLength {
@@ -197,7 +200,7 @@ impl Engine {
             });
         }
         // Who says where it ends also says when it went wrong: that upload is made void, under the lease.
-        let length = look.length.filter(|_| ends == Ends::AtLength)?;
+        let length = look.length.or(said).filter(|_| ends == Ends::AtLength)?;
         let past = offset.saturating_add(announced?) > length;
         past.then_some(Err(AppendError::PastLength { length, offset: look.offset }))
     }
@@ -273,7 +276,7 @@ impl Engine {
         if standing.committed != request.offset {
             return Err(AppendError::WrongOffset { expected: standing.committed, sent: request.offset });
         }
-        self.extend(lease, &mut standing, &request).await?;
+        let late = self.extend(lease, &mut standing, &request).await?;
         let to = self.opened(lease, &standing).await?;
         let window = self.follow(track, standing.committed, standing.length);
         let room = if standing.length.is_none() { self.room(lease).await? } else { None };
@@ -282,7 +285,7 @@ impl Engine {
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {
-            Ok(()) => self.flush_last(lease, &mut writing, request.ends).await,
+            Ok(()) => self.flush_last(lease, &mut writing, request.ends, late).await,
             Err(_) if cut => writing.flush().await,
             // Bytes that aren't durable are dropped, so that a newcomer's offset stays valid and no overlong file is whole.
             Err(_) => Ok(()),

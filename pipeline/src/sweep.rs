@@ -49,6 +49,7 @@ impl Engine {
     /// Runs the background work until the process stops: due encodes, recovery, sweeps. Returns when all of it ended.
     pub async fn run(self: Arc<Self>) {
         let encoding = tokio::spawn(Arc::clone(&self).encode_due());
+        let joining = tokio::spawn(Arc::clone(&self).join_due());
         let hearing = tokio::spawn(Arc::clone(&self).hear_others());
         loop {
             self.budget.spare().air();
@@ -64,6 +65,7 @@ impl Engine {
             }
         }
         let _ = encoding.await;
+        let _ = joining.await;
         let _ = hearing.await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -79,6 +81,8 @@ impl Engine {
     /// # Errors
     /// Only the database's.
     pub async fn sweep_once(&self) -> sqlx::Result<Swept> {
+        self.keep_finals().await?;
+        self.forget_partials().await?;
         Ok(Swept { expired: self.expire().await?, deleted: self.empty_trash().await?, rescued: self.rescue().await? })
     }
 
@@ -109,6 +113,9 @@ impl Engine {
         tx.commit().await?;
         for track in rows.iter().filter_map(|row| row.track_id) {
             self.settle_window(track.into(), Phase::Gone, 0);
+        }
+        if rows.iter().any(|row| row.track_id.is_none()) {
+            self.joins.wake();
         }
         Ok(rows.len())
     }

@@ -56,7 +56,7 @@ async fn refusals_say_why_and_write_nothing() {
         (typed().header("Upload-Offset", "x"), 400, "bad_header"),
         (typed(), 400, "offset_required"),
         (patch().header("Content-Type", "text/plain").header("Upload-Offset", "100"), 415, "unsupported_media_type"),
-        (typed().header("Upload-Offset", "100").header("Upload-Checksum", "sha1 AA=="), 400, "not_offered"),
+        (typed().header("Upload-Offset", "100").header("Upload-Checksum", "sha1 AA=="), 400, "bad_checksum"),
         (old.header("Upload-Offset", "100").header("Tus-Resumable", "2"), 412, "unsupported_version"),
         (typed().header("Upload-Offset", "950"), 413, "past_upload_length"),
     ];

@@ -1,8 +1,10 @@
 //! `/files`: tus 1.0, verb by verb, then what a crash or a second client does to it.
 
 mod append;
+mod checksum;
 mod crash;
 mod create;
+mod deferred;
 mod full;
 mod offset;
 mod quota;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{InFlight, Writing};
 use crate::{
     digest::{self, Sha},
-    limits::TAILS_MAX,
+    limits::{JOIN_PARTS_IN_FLIGHT, TAILS_MAX},
     parts::{Piece, What},
     session::AppendError,
     store::{Multipart, Part, Store, StoreError, Tail},
@@ -18,7 +18,8 @@ use crate::{
 impl Writing<'_> {
     /// The filling part is full: off to the store with it, behind those that are under way.
     pub(super) async fn send_part(&mut self) -> Result<(), AppendError> {
-        if self.in_flight.len() >= self.engine.limits.parts_in_flight {
+        let most = if self.origin.is_some() { JOIN_PARTS_IN_FLIGHT } else { self.engine.limits.parts_in_flight };
+        if self.in_flight.len() >= most {
             self.commit_oldest().await?;
         }
         self.gather();
@@ -45,9 +46,14 @@ impl Writing<'_> {
         self.tails_crc = digest::crc64(&[]);
         let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
         let copy = self.shadow.contains(&part.part_no).then(|| self.tail(from, part.len, crc64));
+        let from = self.origin.as_ref().filter(|_| copy.is_none()).and_then(|o| o.within(part.off, part.len));
         let (store, to, sent, copied) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone(), copy.clone());
         let put = tokio::spawn(async move {
-            let put = put_twice(&*store, &to, &sent, copied, &tails, off, frames).await;
+            let put = match copied_in_store(&*store, &to, &sent, from).await {
+                Ok(None) => put_twice(&*store, &to, &sent, copied, &tails, off, frames).await,
+                Ok(Some(etag)) => Ok(etag),
+                Err(error) => Err(error),
+            };
             drop(share);
             put
         });
@@ -141,6 +147,19 @@ impl Writing<'_> {
         self.tails = vec![merged.clone()];
         let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.commit(Piece { what: What::Tail(merged), sha_state }).await
+    }
+}
+
+/// A part whose bytes another object has; `None` where they must be sent.
+async fn copied_in_store(
+    store: &dyn Store,
+    to: &Multipart,
+    part: &Part,
+    from: Option<(String, u64)>,
+) -> Result<Option<String>, StoreError> {
+    match from {
+        Some((key, off)) => store.copy_part(to, part, &key, off).await,
+        None => Ok(None),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     engine::Engine,
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
+    origin::Origin,
     parts::{self, Piece, Standing, What},
     quota::Room,
     session::{AppendError, BodyBroken},
@@ -90,6 +91,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) room: Option<Room>,
     shadow: Range<i32>,
     checked: Option<Checked>,
+    /// Of a final upload: which objects have its bytes already.
+    pub(crate) origin: Option<Arc<Origin>>,
     pub(crate) window: Arc<Window>,
 }
 
@@ -128,6 +131,7 @@ impl<'a> Writing<'a> {
             object_count: 0,
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
+            origin: None,
             max_bytes: engine.limits.max_bytes,
             room: None,
             window,

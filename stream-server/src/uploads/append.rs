@@ -9,12 +9,11 @@ use axum::{
     response::Response,
 };
 use front::Problem;
-use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
-use pipeline::{Append, AppendError, Appended, BodyBroken, Engine};
+use pipeline::{Append, AppendError, Appended, Engine};
 use schema::{Id, caller::Caller, upload::Upload};
 
-use super::{create::is_octets, wire};
+use super::{checksum, create::is_octets, wire};
 
 /// 204 with the new `Upload-Offset`. After the last byte the answer comes when the object is verified and durable.
 pub(super) async fn append(
@@ -33,15 +32,11 @@ pub(super) async fn append(
             format!("Send Content-Type: {}.", wire::OCTETS),
         ));
     }
-    if headers.contains_key("upload-checksum") {
-        return Err(Problem::bad_request(
-            "not_offered",
-            "Upload-Checksum belongs to an extension that Tus-Extension doesn't name.",
-        ));
-    }
     let offset = wire::count(&headers, &wire::OFFSET)?
         .ok_or_else(|| Problem::bad_request("offset_required", "Send Upload-Offset: where these bytes start."))?;
-    let appended = appended(&engine, &caller, id, offset, request).await.map_err(|e| wire::not_appended(&e))?;
+    let mut said = said(&headers, offset)?;
+    said.length = wire::count(&headers, &wire::LENGTH)?;
+    let appended = appended(&engine, &caller, id, said, request).await.map_err(|e| wire::not_appended(&e))?;
     let mut built = wire::about(StatusCode::NO_CONTENT, &appended.upload);
     if let Some(digest) = wire::repr_digest(&appended.upload) {
         built = built.header("repr-digest", digest);
@@ -49,15 +44,20 @@ pub(super) async fn append(
     wire::sent(built.body(Body::empty()))
 }
 
+/// What the head of a request says about the bytes in its body.
+pub(super) fn said(headers: &HeaderMap, offset: u64) -> Result<Append, Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    Ok(Append { check: checksum::wanted(headers)?, ..Append::at(offset, announced) })
+}
+
 /// The request's body into the upload.
 pub(super) async fn appended(
     engine: &Arc<Engine>,
     caller: &Caller,
     id: Id<Upload>,
-    offset: u64,
+    said: Append,
     request: Request,
 ) -> Result<Appended, AppendError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let frames = request.into_body().into_data_stream().map(|f| f.map_err(|e| BodyBroken(e.to_string())));
-    Box::pin(engine.append(caller.account, id, Append::at(offset, announced), frames)).await
+    let frames = checksum::frames(request.into_body(), said.check.clone());
+    Box::pin(engine.append(caller.account, id, said, frames)).await
 }

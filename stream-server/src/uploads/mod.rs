@@ -1,10 +1,11 @@
-//! `/files`: the tus 1.0 door (<https://tus.io/protocols/resumable-upload>), core with creation, creation-with-upload,
-//! termination and expiration.
+//! `/files`: the tus 1.0 door (<https://tus.io/protocols/resumable-upload>), core and every extension but `challenge`.
 //!
-//! Promise: what an answer's `Upload-Offset` says is durable. Absent: extensions that aren't announced are refused by name,
-//! never ignored: a checksum that nobody checks is a lie.
+//! Promise: what an answer's `Upload-Offset` says is durable; what a client asks for and can't have is refused, never
+//! ignored: a checksum that nobody checks is a lie.
 
 mod append;
+mod checksum;
+mod concat;
 mod create;
 mod metadata;
 mod offset;

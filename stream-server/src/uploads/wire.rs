@@ -6,19 +6,28 @@ use axum::{extract::State, response::Response};
 use front::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL, response::Builder};
 use pipeline::{
-    AppendError, CreateError, Engine, Look, LookError, SealError, check::CheckError, publish::hex, quota::QuotaError,
-    store::StoreError,
+    AppendError, CreateError, Engine, JoinError, Kind, Look, LookError, SealError, check::CheckError, publish::hex,
+    quota::QuotaError, store::StoreError,
 };
-use schema::{Id, upload::Upload};
+use schema::{
+    Id,
+    upload::{self, Upload},
+};
+
+use super::checksum;
 
 pub(super) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 pub(super) const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+pub(super) const DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
 pub(super) const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 pub(super) const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 pub(super) const TRACK: HeaderName = HeaderName::from_static("millrace-track");
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
-const EXTENSIONS: HeaderValue = HeaderValue::from_static("creation,creation-with-upload,expiration,termination");
+const EXTENSIONS: HeaderValue = HeaderValue::from_static(
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation,\
+     concatenation-unfinished",
+);
 
 /// The media type of upload bytes.
 pub(super) const OCTETS: &str = "application/offset+octet-stream";
@@ -31,6 +40,7 @@ pub(super) async fn options(State(engine): State<Arc<Engine>>) -> Response {
     let built = answer(StatusCode::NO_CONTENT)
         .header("tus-version", VERSION)
         .header("tus-extension", EXTENSIONS)
+        .header("tus-checksum-algorithm", checksum::ALGORITHMS)
         .header("tus-max-size", engine.limits().max_bytes)
         .body(axum::body::Body::empty());
     built.unwrap_or_default()
@@ -41,10 +51,12 @@ pub(super) fn answer(status: StatusCode) -> Builder {
     Response::builder().status(status).header(RESUMABLE, VERSION).header(CACHE_CONTROL, "no-store")
 }
 
-/// The same, with what every answer about an upload says.
+/// The same, with what every answer about an upload says. What is being joined has no offset yet.
 pub(super) fn about(status: StatusCode, look: &Look) -> Builder {
-    let built =
-        answer(status).header(OFFSET, look.offset).header(EXPIRES, httpdate::fmt_http_date(look.expires_at.into()));
+    let mut built = answer(status).header(EXPIRES, httpdate::fmt_http_date(look.expires_at.into()));
+    if look.kind != Kind::Final || look.state == upload::State::Stored {
+        built = built.header(OFFSET, look.offset);
+    }
     match look.track {
         Some(track) => built.header(TRACK, track.to_string()),
         None => built,
@@ -101,6 +113,16 @@ pub(super) fn not_created(error: &CreateError) -> Problem {
         CreateError::Quota(e) => quota(e),
         CreateError::Db(e) => away(e),
     })
+}
+
+/// Why a final upload wasn't created.
+pub(super) fn not_joined(error: &JoinError) -> Problem {
+    match error {
+        JoinError::Create(e) => not_created(e),
+        JoinError::Partial { partial, .. } => {
+            tus(Problem::bad_request("bad_partial", sentence(error)).with("partial", partial.to_string()))
+        }
+    }
 }
 
 /// Why an account gets no more: for every door alike.
