@@ -196,8 +196,14 @@ impl Engine {
             .execute(&mut *tx)
             .await?;
         if object.size == 0 {
-            // Put at once, beside what was begun for bytes that didn't come.
-            self.trash_bytes(&mut tx, lease.upload, std::time::Duration::ZERO).await?;
+            // Put at once, beside what was begun for bytes that didn't come. The object stays.
+            sqlx::query!(
+                "INSERT INTO store_trash (key, multipart_id)
+                 SELECT key, multipart_id FROM uploads WHERE id = $1 AND multipart_id IS NOT NULL",
+                lease.upload.uuid()
+            )
+            .execute(&mut *tx)
+            .await?;
         }
         forget_working_rows(&mut tx, lease.upload).await?;
         tx.commit().await?;
