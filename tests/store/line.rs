@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -126,7 +127,8 @@ async fn a_tail_that_changed_on_its_way_back_is_read_again() {
 #[tokio::test]
 async fn a_slow_line_is_never_cut() {
     let strict = Strict::start();
-    let store = store(&strict.site().through(&slow_line(&strict.endpoint()).await));
+    let (line, _) = line(&strict.endpoint(), Duration::from_millis(20)).await;
+    let store = store(&strict.site().through(&line));
     // More than the sender's socket takes at once.
     let bytes = noise(12 << 20, 3);
     let to = store.begin(KEY).await.unwrap();
@@ -139,33 +141,64 @@ async fn a_slow_line_is_never_cut() {
     assert_eq!(strict.log().about(KEY).iter().filter(|entry| entry.op == Op::UploadPart).count(), 1, "one try");
 }
 
-/// Where a line to `endpoint` begins that lets about 3 MB a second through, and holds little.
-async fn slow_line(endpoint: &str) -> String {
+#[tokio::test]
+async fn a_part_goes_out_once_and_unsigned() {
+    // Over plain HTTP the SDK would hash every byte again for its signature, or send it in chunks with a trailer.
+    let strict = Strict::start();
+    let (line, heard) = line(&strict.endpoint(), Duration::ZERO).await;
+    let store = store(&strict.site().through(&line));
+    let (to, _) = super::one_part(&store, KEY, b"abc").await;
+    heard.lock().unwrap().clear();
+    let one = contract::part(2, 0, b"defg");
+    store.put_part(&to, &one, &[], 0, vec![Bytes::from("de"), Bytes::from("fg")]).await.unwrap();
+    let sent = String::from_utf8(heard.lock().unwrap().clone()).unwrap().to_lowercase();
+    for header in ["x-amz-content-sha256: unsigned-payload", "x-amz-checksum-crc64nvme: ", "content-length: 4\r\n"] {
+        assert!(sent.contains(header), "{header} isn't in {sent}");
+    }
+    for not in ["aws-chunked", "x-amz-trailer", "transfer-encoding", "x-amz-checksum-crc32", "content-md5"] {
+        assert!(!sent.contains(not), "{not} is in {sent}");
+    }
+    assert!(sent.ends_with("\r\n\r\ndefg"), "{sent}");
+}
+
+type Heard = Arc<Mutex<Vec<u8>>>;
+
+/// Where a line to `endpoint` begins that holds little, and pauses after each piece; and what was said on it.
+async fn line(endpoint: &str, pause: Duration) -> (String, Heard) {
     let there: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(PIECE as u32).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let here = socket.listen(16).unwrap();
     let begins = format!("http://{}", here.local_addr().unwrap());
+    let heard = Heard::default();
+    let listening = heard.clone();
     tokio::spawn(async move {
         while let Ok((near, _)) = here.accept().await {
             let far = TcpStream::connect(there).await.unwrap();
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(slowly(near_in, far_out));
-            tokio::spawn(slowly(far_in, near_out));
+            tokio::spawn(passed_on(near_in, far_out, pause, listening.clone()));
+            tokio::spawn(passed_on(far_in, near_out, pause, Heard::default()));
         }
     });
-    begins
+    (begins, heard)
 }
 
-async fn slowly(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> std::io::Result<()> {
+async fn passed_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    pause: Duration,
+    heard: Heard,
+) -> std::io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
-        match from.read(&mut piece).await? {
-            0 => return to.shutdown().await,
-            len => to.write_all(&piece[..len]).await?,
+        let len = from.read(&mut piece).await?;
+        if len == 0 {
+            return to.shutdown().await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        heard.lock().unwrap().extend_from_slice(&piece[..len]);
+        to.write_all(&piece[..len]).await?;
+        tokio::time::sleep(pause).await;
     }
 }
 
