@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use schema::{Id, caller::Account, upload::Upload};
 
 use crate::{engine::Engine, lease};
 
 /// Uploads taken up in one tick.
 const BATCH: i64 = 50;
+
+/// Of them at once: each waits for the store more than it works.
+const SEALS_AT_ONCE: usize = 8;
 
 impl Engine {
     /// Voids what an earlier process of this node held. Call it before anything is served.
@@ -39,14 +43,19 @@ impl Engine {
         )
         .fetch_all(&self.db)
         .await?;
-        let mut sealed = 0;
-        for row in rows {
-            let (id, owner) = (Id::<Upload>::from(row.id), Id::<Account>::from(row.owner));
-            match self.seal_again(owner, id).await {
-                Ok(_) => sealed += 1,
-                Err(error) => tracing::warn!(upload.id = %id, %error, "upload not sealed yet"),
-            }
-        }
+        // Several at once: a store that doesn't answer about one must not keep the others waiting.
+        let sealed = stream::iter(rows)
+            .map(|row| async move {
+                let (id, owner) = (Id::<Upload>::from(row.id), Id::<Account>::from(row.owner));
+                let done = self.seal_again(owner, id).await;
+                if let Err(error) = &done {
+                    tracing::warn!(upload.id = %id, %error, "upload not sealed yet");
+                }
+                usize::from(done.is_ok())
+            })
+            .buffer_unordered(SEALS_AT_ONCE)
+            .fold(0, |sum, one| async move { sum + one })
+            .await;
         Ok(sealed)
     }
 }
