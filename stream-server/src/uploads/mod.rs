@@ -7,6 +7,7 @@ mod append;
 mod checksum;
 mod concat;
 mod create;
+mod ietf;
 mod metadata;
 mod offset;
 mod terminate;
