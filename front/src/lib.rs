@@ -17,6 +17,7 @@ mod problem;
 mod router;
 pub mod session;
 
+pub use accept::{Interim, TooLate};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use guard::Credential;
 pub use observe::RequestId;

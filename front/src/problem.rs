@@ -100,6 +100,13 @@ impl Problem {
         self
     }
 
+    /// The same, unless the answer has that header already.
+    #[must_use]
+    pub fn header_if_absent(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.entry(name).or_insert(value);
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.0.status

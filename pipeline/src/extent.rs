@@ -115,17 +115,20 @@ impl Engine {
         Ok(to)
     }
 
-    /// `true`: every byte is committed and the client has said that these are all; the row says `sealing` now.
-    pub(crate) async fn seal_if_whole(&self, lease: &Lease) -> Result<bool, AppendError> {
+    /// `true`: every byte is committed and the client has said that these are all; the row says `sealing` now. A client for
+    /// whom the length says it may end what another began (`Ends::AtLength`).
+    pub(crate) async fn seal_if_whole(&self, lease: &Lease, ends: Ends) -> Result<bool, AppendError> {
         let mut tx = self.db.begin().await?;
-        let whole = sqlx::query_scalar!(
-            "SELECT ended AND committed = length FROM uploads WHERE id = $1 AND epoch = $2",
+        let whole = sqlx::query!(
+            "UPDATE uploads SET ended = true
+              WHERE id = $1 AND epoch = $2 AND committed = length AND (ended OR $3)",
             lease.upload.uuid(),
-            lease.epoch
+            lease.epoch,
+            ends == Ends::AtLength
         )
-        .fetch_optional(&mut *tx)
+        .execute(&mut *tx)
         .await?;
-        if whole.flatten() != Some(true) {
+        if whole.rows_affected() == 0 {
             return Ok(false);
         }
         match take(&mut tx, lease.upload, upload::Seal {}).await {

@@ -30,7 +30,7 @@ use crate::{
     origin::Origin,
     parts,
     publish::SealError,
-    session::AppendError,
+    session::{AppendError, Ends},
     store::StoreError,
     writing::Writing,
 };
@@ -188,7 +188,7 @@ impl Engine {
         }
         self.set_joined(lease, origin.length()).await?;
         match self.copied(lease, holding, track, &origin).await {
-            Ok(()) => self.seal_if_whole(lease).await,
+            Ok(()) => self.seal_if_whole(lease, Ends::AtLength).await,
             Err(AppendError::Body(broken)) => match origin.trouble() {
                 Some(StoreError::Missing(_)) => {
                     self.lost(lease, "the store lost a partial upload that it is made of").await

@@ -18,6 +18,7 @@ use schema::{
     track::Track,
     upload::{self, Upload},
 };
+use tokio::sync::watch;
 
 use crate::{
     check::{Check, CheckError},
@@ -133,12 +134,14 @@ pub struct Append {
     pub length: Option<u64>,
     /// What the bytes must sum to, or none of them is kept.
     pub check: Option<Check>,
+    /// Hears of every committed offset on the way, for whoever wants to tell it before the end.
+    pub committed: Option<watch::Sender<u64>>,
 }
 
 impl Append {
     /// Bytes at `offset`, as tus has them.
     pub fn at(offset: u64, announced: Option<u64>) -> Self {
-        Self { offset, announced, ends: Ends::AtLength, length: None, check: None }
+        Self { offset, announced, ends: Ends::AtLength, length: None, check: None, committed: None }
     }
 }
 
@@ -282,6 +285,7 @@ impl Engine {
         let room = if standing.length.is_none() { self.room(lease).await? } else { None };
         let mut writing = Writing::new(self, lease, to, standing, window, request.check);
         writing.room = room;
+        writing.tell = request.committed;
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {
@@ -297,7 +301,7 @@ impl Engine {
         drop(writing);
         kept.and(discarded)?;
         // A client that left after its last byte still gets its file.
-        if (ended.is_ok() || cut) && self.seal_if_whole(lease).await? {
+        if (ended.is_ok() || cut) && self.seal_if_whole(lease, request.ends).await? {
             return Ok(true);
         }
         ended.map(|()| false)

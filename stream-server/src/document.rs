@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 /// The routes of uploads and media.
 #[derive(OpenApi)]
-#[openapi(paths(options, options_one, create, overridden, offset, append, terminate, entry, below))]
+#[openapi(paths(options, options_one, create, overridden, offset, shown, append, terminate, entry, below))]
 struct Routes;
 
 /// The document.
@@ -29,8 +29,8 @@ operation!(
     options,
     "/files",
     "uploads",
-    "What this server speaks of tus 1.0",
-    (204, "Tus-Version, Tus-Extension, Tus-Max-Size")
+    "What this server speaks of tus 1.0 and of the IETF's resumable uploads",
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Accept-Patch, Upload-Limit")
 );
 operation!(
     options_one,
@@ -39,15 +39,19 @@ operation!(
     "uploads",
     "The same for one upload",
     params("id"),
-    (204, "Tus-Version, Tus-Extension, Tus-Max-Size")
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Accept-Patch, Upload-Limit")
 );
 operation!(
     create,
     post,
     "/files",
     "uploads",
-    "Creates an upload and its track (tus 1.0, creation)",
-    (201, "Location, Upload-Offset, Upload-Expires, Millrace-Track"),
+    "Creates an upload and its track: tus 1.0 by Tus-Resumable, draft-ietf-httpbis-resumable-upload by Upload-Complete",
+    (104, "IETF draft, interop 3 to 8: Location, Upload-Limit; then Upload-Offset of what is durable"),
+    (
+        201,
+        "Location, Upload-Offset, Millrace-Track; Upload-Expires (tus), Upload-Complete and Upload-Limit (IETF draft)"
+    ),
     (400, "A header is missing or bad"),
     (401, "Not signed in"),
     (403, "Not allowed to upload"),
@@ -71,9 +75,23 @@ operation!(
     head,
     "/files/{id}",
     "uploads",
-    "How many bytes are durable",
+    "How many bytes are durable. In the IETF draft, also without any field of it: stops a running append",
     params("id"),
-    (200, "Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"),
+    (200, "tus: Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"),
+    (204, "IETF draft: Upload-Offset, Upload-Complete, Upload-Length, Upload-Limit, Repr-Digest"),
+    (400, "IETF draft: the request tells what it asks"),
+    (404, "No such upload"),
+    (410, "It ended")
+);
+operation!(
+    shown,
+    get,
+    "/files/{id}",
+    "uploads",
+    "The same as HEAD in the IETF draft",
+    params("id"),
+    (204, "Upload-Offset, Upload-Complete, Upload-Length, Upload-Limit, Repr-Digest"),
+    (400, "The request tells what it asks"),
     (404, "No such upload"),
     (410, "It ended")
 );
@@ -82,10 +100,14 @@ operation!(
     patch,
     "/files/{id}",
     "uploads",
-    "Appends bytes at the offset",
+    "Appends bytes at the offset; in the IETF draft Upload-Complete: ?1 says that these are the last",
     params("id"),
+    (201, "IETF draft: complete, as a creation with the whole file is answered; interop 3 to 6: appended"),
     (204, "Upload-Offset: these bytes are durable"),
-    (400, "A header is missing or bad"),
+    (
+        400,
+        "A header is missing or bad; IETF draft: lengths disagree, the upload is complete, or the content has another digest"
+    ),
     (404, "No such upload"),
     (409, "Another offset; the true one is told"),
     (410, "The upload ended"),

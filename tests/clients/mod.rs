@@ -1,5 +1,6 @@
-//! Other people's tus clients, as they are published, against the real server. Each file is hashed here, not by us there.
+//! Other people's clients, as they are published, against the real server. Each file is hashed here, not by us there.
 
+mod curl;
 mod run;
 mod tus_js;
 mod tuspy;

@@ -93,6 +93,40 @@ async fn terminate_in_mid_upload_leaves_nothing() {
     assert_eq!(app.files("objects"), Vec::<std::path::PathBuf>::new());
 }
 
+#[tokio::test]
+async fn the_ietf_draft_as_of_03_and_05() {
+    for protocol in ["ietf-draft-03", "ietf-draft-05"] {
+        let asked = |more: serde_json::Value| {
+            let mut asked = more;
+            asked["protocol"] = json!(protocol);
+            asked
+        };
+        assert_eq!(uploaded(12 * MIB + 17, &asked(json!({}))).await, (1, 1), "{protocol}");
+        assert_eq!(
+            uploaded(12 * MIB + 17, &asked(json!({ "chunkSize": 5 * MIB, "fromMemory": true }))).await,
+            (1, 3),
+            "{protocol}"
+        );
+        assert_eq!(uploaded(3 * MIB + 17, &asked(json!({ "inCreation": true }))).await, (1, 0), "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn the_ietf_draft_cut_in_mid_patch_goes_on_from_the_stored_url() {
+    for protocol in ["ietf-draft-03", "ietf-draft-05"] {
+        let app = App::start().await;
+        let sample = Sample::noise(48 * MIB + 17, 25);
+        let first = tus_js(&app, &sample, &json!({ "protocol": protocol, "stopAt": 24 * MIB }));
+        assert_eq!((first.ended.as_str(), first.count("PATCH")), ("stopped", 0), "{protocol}");
+        let rest = json!({ "protocol": protocol, "url": app.url(path(&first.url)), "fromMemory": true });
+        let second = tus_js(&app, &sample, &rest);
+        assert_eq!((second.ended.as_str(), second.count("POST")), ("success", 0), "{protocol}");
+        assert_never_back(&[&first, &second]);
+        assert_stored(&app, &first.track, &first.url, &sample);
+        app.until_clean().await;
+    }
+}
+
 /// The path of a URL that the client kept, absolute or not.
 fn path(url: &str) -> &str {
     &url[url.find("/files/").unwrap()..]

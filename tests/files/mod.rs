@@ -1,4 +1,4 @@
-//! `/files`: tus 1.0, verb by verb, then what a crash or a second client does to it.
+//! `/files`: tus 1.0, verb by verb, then what a crash or a second client does to it; and the IETF draft on the same address.
 
 mod append;
 mod checksum;
@@ -6,6 +6,7 @@ mod crash;
 mod create;
 mod deferred;
 mod full;
+mod ietf;
 mod offset;
 mod quota;
 mod resume;

@@ -4,6 +4,7 @@ mod address;
 mod caps;
 mod drain;
 mod errors;
+mod interim;
 mod log;
 mod slow;
 

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod garage;
+pub mod ietf;
 pub mod player;
 pub mod postgres;
 pub mod s3;

@@ -26,6 +26,7 @@ use super::{
     Cut, Draining, Limits, Peer, Shared,
     answer::Answer,
     flow::Pace,
+    interim::Line,
     io::Io,
     request_body::{BodyFate, RequestBody},
     streams::{self, Streams},
@@ -65,10 +66,11 @@ pub(super) async fn run(mut stream: TcpStream, peer: SocketAddr, shared: &Arc<Sh
     };
     let Ok(Some((version, begun, since))) = sniffed else { return Ok(()) };
     let watch = Watch::new(version, limits, since);
-    let io = TokioIo::new(Io::new(stream, begun, Arc::clone(&watch)));
+    let line = Arc::<Line>::default();
+    let io = TokioIo::new(Io::new(stream, begun, Arc::clone(&watch), Arc::clone(&line)));
     let service = hyper::service::service_fn({
         let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
-        move |request| answer(request, peer, Arc::clone(&shared), Arc::clone(&watch))
+        move |request| answer(request, peer, Arc::clone(&shared), Arc::clone(&watch), Arc::clone(&line))
     });
     match version {
         Version::Http1 => {
@@ -175,6 +177,7 @@ async fn answer(
     peer: SocketAddr,
     shared: Arc<Shared>,
     watch: Arc<Watch>,
+    line: Arc<Line>,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let exchange = watch.request();
     let meter = streams::meter();
@@ -189,9 +192,15 @@ async fn answer(
     head.extensions.insert(Draining(shared.stop.drain.clone()));
     head.extensions.insert(fate.clone());
     let is_http1 = head.version < http::Version::HTTP_2;
+    let gate = (head.version == http::Version::HTTP_11).then(|| {
+        let (interim, gate) = line.open();
+        head.extensions.insert(interim);
+        gate
+    });
     let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate.clone(), watch);
     let request = Request::from_parts(head, axum::body::Body::new(body));
     let mut response = shared.app.clone().oneshot(request).await?;
+    drop(gate); // from here on the final head may be written at any time
     // The rest of the body stands where the next request would: a client that isn't told would send that one in vain.
     if is_http1 && fate.is_left_unread() {
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));

@@ -2,7 +2,7 @@
 //!
 //! A close with unread bytes in the socket would make the kernel send a reset, and the client would lose the answer
 //! that explains the close (413, 409). So after our end is shut, what still comes is read and thrown away for a moment.
-//! The place for raw interim answers: hyper flushes only when its own buffer is empty.
+//! Interim answers are begun only in a flush, where hyper's own buffer is empty, and are finished before anything else.
 
 use std::{
     io,
@@ -18,7 +18,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::watch::Watch;
+use super::{
+    interim::{Line, Queued},
+    watch::Watch,
+};
 
 /// What one look at a lingering socket throws away.
 const DISCARD_BYTES: usize = 16 * 1024;
@@ -27,12 +30,14 @@ pub(super) struct Io {
     stream: TcpStream,
     begun: Bytes,
     watch: Arc<Watch>,
+    line: Arc<Line>,
+    interim: Option<Queued>,
     shut: bool,
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, begun: Bytes, watch: Arc<Watch>) -> Self {
-        Self { stream, begun, watch, shut: false }
+    pub(super) fn new(stream: TcpStream, begun: Bytes, watch: Arc<Watch>, line: Arc<Line>) -> Self {
+        Self { stream, begun, watch, line, interim: None, shut: false }
     }
 }
 
@@ -55,7 +60,11 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let poll = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(cx, buf),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.report(&poll);
         poll
     }
@@ -65,7 +74,11 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let poll = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.report(&poll);
         poll
     }
@@ -75,6 +88,12 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A client that doesn't read these isn't held to a pace: it may be busy sending, and the final answer asks soon enough.
+        ready!(self.poll_interim(cx))?;
+        while let Some(queued) = self.line.next(cx) {
+            self.interim = Some(queued);
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -98,6 +117,24 @@ impl AsyncWrite for Io {
 }
 
 impl Io {
+    /// Finishes the interim answer that is begun, if one is.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(queued) = &mut self.interim {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &queued.bytes))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.watch.wrote(Instant::now(), n);
+            queued.bytes.advance(n);
+            if queued.bytes.is_empty()
+                && let Some(whole) = self.interim.take()
+            {
+                whole.sent();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn report(&self, poll: &Poll<io::Result<usize>>) {
         match poll {
             Poll::Ready(Ok(n)) => self.watch.wrote(Instant::now(), *n),

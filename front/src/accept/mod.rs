@@ -4,12 +4,13 @@
 //!          slow to ask, slow to send or slow to read; and no wait of ours is ever charged to a client.
 //! Promise: one address can't take the places of the others; running out of descriptors slows accepting, nothing more.
 //! Drain:   1 listeners close, 2 idle connections close and busy ones are told, 3 what is left after `drain` is cut.
-//! Absent:  TLS and PROXY protocol. Raw interim answers (104) belong into `io`, which sees every flush.
+//! Absent:  TLS and PROXY protocol.
 
 mod addresses;
 mod answer;
 mod connection;
 mod flow;
+mod interim;
 mod io;
 mod request_body;
 mod streams;
@@ -25,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::client_address::TrustedProxies;
 use addresses::Addresses;
+pub use interim::{Interim, TooLate};
 pub(crate) use request_body::BodyFate;
 
 const KIB: u64 = 1024;

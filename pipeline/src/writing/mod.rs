@@ -11,7 +11,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use tokio::{select, task::JoinHandle, time::Instant};
+use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -94,6 +94,8 @@ pub(crate) struct Writing<'a> {
     /// Of a final upload: which objects have its bytes already.
     pub(crate) origin: Option<Arc<Origin>>,
     pub(crate) window: Arc<Window>,
+    /// Hears of what is committed.
+    pub(crate) tell: Option<watch::Sender<u64>>,
 }
 
 impl<'a> Writing<'a> {
@@ -135,6 +137,7 @@ impl<'a> Writing<'a> {
             max_bytes: engine.limits.max_bytes,
             room: None,
             window,
+            tell: None,
         }
     }
 
@@ -328,6 +331,9 @@ impl<'a> Writing<'a> {
         let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
         self.committed = committed.ok_or(AppendError::Fenced)?;
         self.window.commit(self.committed);
+        if let Some(tell) = &self.tell {
+            tell.send_replace(self.committed);
+        }
         // Others of the account grow too.
         if self.room.is_some() && self.length.is_none() {
             self.room = self.engine.room(self.lease).await?;

@@ -1,4 +1,5 @@
-//! `/files`: the tus 1.0 door (<https://tus.io/protocols/resumable-upload>), core and every extension but `challenge`.
+//! `/files`: one engine behind two protocols, tus 1.0 (<https://tus.io/protocols/resumable-upload>; core and every extension
+//! but `challenge`) and the IETF's resumable uploads (`ietf`). `door` tells them apart.
 //!
 //! Promise: what an answer's `Upload-Offset` says is durable; what a client asks for and can't have is refused, never
 //! ignored: a checksum that nobody checks is a lie.
@@ -7,6 +8,8 @@ mod append;
 mod checksum;
 mod concat;
 mod create;
+mod door;
+mod ietf;
 mod metadata;
 mod offset;
 mod terminate;
@@ -50,12 +53,13 @@ pub fn routes(engine: &Arc<Engine>) -> Vec<Route> {
     let on = |method, path| (method, path, engine.clone());
     let (options, collection, one) = (Method::OPTIONS, "/files", "/files/{id}");
     vec![
-        Route::on(options.clone(), collection, OPTIONS_POLICY, engine.clone(), wire::options),
-        Route::on(options, one, OPTIONS_POLICY, engine.clone(), wire::options),
-        route(on(Method::POST, collection), create::create),
-        route(on(Method::HEAD, one), offset::offset),
-        route(on(Method::PATCH, one), append::append),
-        route(on(Method::DELETE, one), terminate::terminate),
+        Route::on(options.clone(), collection, OPTIONS_POLICY, engine.clone(), ietf::options),
+        Route::on(options, one, OPTIONS_POLICY, engine.clone(), ietf::options),
+        route(on(Method::POST, collection), door::create),
+        route(on(Method::HEAD, one), door::offset),
+        route(on(Method::GET, one), ietf::offset),
+        route(on(Method::PATCH, one), door::append),
+        route(on(Method::DELETE, one), door::terminate),
         route(on(Method::POST, one), overridden),
     ]
 }
@@ -78,9 +82,9 @@ async fn overridden(
 ) -> Result<Response, Problem> {
     let meant = headers.get("x-http-method-override").map(http::HeaderValue::as_bytes);
     match meant {
-        Some(b"PATCH") => append::append(engine, id, caller, headers, request).await,
-        Some(b"DELETE") => terminate::terminate(engine, id, caller, headers).await,
-        Some(b"HEAD") => offset::offset(engine, id, caller, headers).await,
+        Some(b"PATCH") => door::append(engine, id, caller, headers, request).await,
+        Some(b"DELETE") => door::terminate(engine, id, caller, headers).await,
+        Some(b"HEAD") => door::offset(engine, id, caller, headers).await,
         _ => Err(Problem::new(
             http::StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",

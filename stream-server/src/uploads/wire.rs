@@ -89,7 +89,12 @@ pub(super) fn count(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64
 
 /// The id in the path. Anything that isn't one names nothing.
 pub(super) fn id(text: &str) -> Result<Id<Upload>, Problem> {
-    text.parse().map_err(|_| gone(&LookError::Missing))
+    known_id(text).map_err(|e| gone(&e))
+}
+
+/// The same, for the other protocol.
+pub(super) fn known_id(text: &str) -> Result<Id<Upload>, LookError> {
+    text.parse().map_err(|_| LookError::Missing)
 }
 
 /// A built answer; a header that couldn't be built is our mistake.
@@ -106,13 +111,7 @@ fn tus(problem: Problem) -> Problem {
 
 /// Why an upload wasn't created.
 pub(super) fn not_created(error: &CreateError) -> Problem {
-    tus(match error {
-        CreateError::TooLarge { max, .. } => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
-        }
-        CreateError::Quota(e) => quota(e),
-        CreateError::Db(e) => away(e),
-    })
+    tus(uncreated(error))
 }
 
 /// Why a final upload wasn't created.
@@ -144,20 +143,41 @@ pub(super) fn quota(error: &QuotaError) -> Problem {
 
 /// Why an upload can't be shown or ended.
 pub(super) fn gone(error: &LookError) -> Problem {
-    tus(match error {
+    tus(ended(error))
+}
+
+/// Why bytes weren't appended.
+pub(super) fn not_appended(error: &AppendError) -> Problem {
+    tus(refused(error))
+}
+
+/// Why an upload wasn't created, in any protocol.
+pub(super) fn uncreated(error: &CreateError) -> Problem {
+    match error {
+        CreateError::TooLarge { max, .. } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
+        }
+        CreateError::Quota(e) => quota(e),
+        CreateError::Db(e) => away(e),
+    }
+}
+
+/// Why an upload can't be shown or ended, in any protocol.
+pub(super) fn ended(error: &LookError) -> Problem {
+    match error {
         LookError::Missing => Problem::not_found(),
         LookError::Gone { reason, .. } => {
             Problem::new(StatusCode::GONE, "upload_gone", sentence(error)).with("reason", reason.clone())
         }
         LookError::Sealing => Problem::conflict("upload_sealing", sentence(error)),
         LookError::Db(e) => away(e),
-    })
+    }
 }
 
-/// Why bytes weren't appended.
-pub(super) fn not_appended(error: &AppendError) -> Problem {
-    let problem = match error {
-        AppendError::Look(e) => return gone(e),
+/// Why bytes weren't appended, in any protocol that has nothing of its own to say about it.
+pub(super) fn refused(error: &AppendError) -> Problem {
+    match error {
+        AppendError::Look(e) => ended(e),
         AppendError::WrongOffset { expected, sent } => Problem::conflict("wrong_offset", sentence(error))
             .with("expected_offset", *expected)
             .with("provided_offset", *sent)
@@ -170,7 +190,7 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
         AppendError::TooLarge { max } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
         }
-        AppendError::Quota(e) | AppendError::Seal(SealError::Quota(e)) => quota(e),
+        AppendError::Quota(e) => quota(e),
         AppendError::BadLength { length, offset, .. } => Problem::bad_request("bad_length", sentence(error))
             .with("length", *length)
             .header(OFFSET, HeaderValue::from(*offset)),
@@ -187,17 +207,26 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
         AppendError::Stopping => {
             Problem::unavailable("The server is stopping; go on from the offset that HEAD tells.", AGAIN)
         }
-        AppendError::Store(e) | AppendError::Seal(SealError::NotYet(e)) => store(e),
-        AppendError::Seal(SealError::DigestMismatch { found, wanted }) => {
+        AppendError::Store(e) => store(e),
+        AppendError::Seal(e) => unsealed(e),
+        AppendError::Db(e) => away(e),
+    }
+}
+
+/// Why an upload that is all there isn't an object, in any protocol.
+pub(super) fn unsealed(error: &SealError) -> Problem {
+    match error {
+        SealError::NotYet(e) => store(e),
+        SealError::Quota(e) => quota(e),
+        SealError::DigestMismatch { found, wanted } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "digest_mismatch", sentence(error))
                 .with("found", found.clone())
                 .with("wanted", wanted.clone())
         }
-        AppendError::Seal(SealError::Lost) => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
-        AppendError::Seal(SealError::Fenced) => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
-        AppendError::Seal(SealError::Db(e)) | AppendError::Db(e) => away(e),
-    };
-    tus(problem)
+        SealError::Lost => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
+        SealError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
+        SealError::Db(e) => away(e),
+    }
 }
 
 /// 460, which is tus's own.
@@ -228,7 +257,7 @@ fn away(error: &sqlx::Error) -> Problem {
 }
 
 /// An error's text as a sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
