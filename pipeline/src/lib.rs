@@ -43,6 +43,11 @@ pub mod lease;
 
 mod recover;
 mod sweep;
+pub mod trash;
+
+pub mod moving;
+pub mod orphans;
+pub mod verify;
 
 pub use concat::JoinError;
 pub use encode::{RetryError, retry};

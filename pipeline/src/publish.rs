@@ -6,7 +6,7 @@
 //! Never: an object under its final key that was not judged, unless the digest has a gap: then the object is completed under
 //! its private key, read once, and only 4 makes it known.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schema::{
     Id, Tx,
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     digest::Sha,
     engine::{Engine, db_int},
-    lease::Lease,
+    lease::{Lease, interval},
     parts::{self, Standing},
     quota::QuotaError,
     resource::{Look, LookError},
@@ -247,6 +247,7 @@ impl Engine {
             Err(_) => return Err(SealError::Fenced),
         }
         self.trash_bytes(&mut tx, lease.upload, self.limits.expiry).await?;
+        bury_object(&mut tx, lease.upload, self.limits.expiry).await?;
         if let Some(track) = track {
             self.fail_track(&mut tx, track.into(), reason, detail).await?;
         }
@@ -270,6 +271,18 @@ async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Option<Uuid>, SealErro
     .fetch_optional(&mut **tx)
     .await?
     .ok_or(SealError::Fenced)
+}
+
+/// A digest with a gap is judged after the object was completed: no row names it, and none ever will.
+async fn bury_object(tx: &mut Tx<'_>, upload: Id<Upload>, wait: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO store_trash (key, not_before) SELECT key, now() + $2 FROM uploads WHERE id = $1",
+        upload.uuid(),
+        interval(wait)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// UP-8: after success only the terminal row is left.

@@ -103,6 +103,10 @@ settings! {
     upload_account_open = "UPLOAD_ACCOUNT_OPEN": u32,
     /// How fast one account may begin uploads.
     upload_creations_per_minute = "UPLOAD_CREATIONS_PER_MINUTE": u32,
+    /// How often the store is looked through for what no row names.
+    orphan_sweep = "ORPHAN_SWEEP": Span,
+    /// How old that must be.
+    orphan_age = "ORPHAN_AGE": Span,
     /// Life of a playlist's entry URL.
     stream_url_ttl = "STREAM_URL_TTL": Span,
     /// Life of a download URL.

@@ -163,6 +163,8 @@ fn engine(parts: &Parts<'_>) -> anyhow::Result<Arc<Engine>> {
         account_bytes: config.upload_account_bytes.map(|size| size.0),
         account_open: config.upload_account_open,
         creations_per_minute: config.upload_creations_per_minute,
+        orphan_sweep: config.orphan_sweep.0,
+        orphan_age: config.orphan_age.0,
         ..Limits::default()
     };
     if let Err(why) = limits.check() {
