@@ -19,6 +19,7 @@ mod writing;
 
 pub mod budget;
 mod parts;
+pub mod scan;
 mod spare;
 pub mod tee;
 

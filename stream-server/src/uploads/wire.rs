@@ -193,6 +193,16 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
                 .with("found", found.clone())
                 .with("wanted", wanted.clone())
         }
+        AppendError::Seal(SealError::Infected { found }) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "infected", sentence(error)).with("found", found.clone())
+        }
+        AppendError::Seal(SealError::TooLargeToScan) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large_to_scan", sentence(error))
+        }
+        AppendError::Seal(SealError::Unscanned(e)) => {
+            tracing::error!(error = %e, "not published: the virus scanner doesn't answer");
+            Problem::unavailable("Every byte is here, and is published once the virus scanner has seen it.", AGAIN)
+        }
         AppendError::Seal(SealError::Lost) => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
         AppendError::Seal(SealError::Fenced) => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
         AppendError::Seal(SealError::Db(e)) | AppendError::Db(e) => away(e),
