@@ -22,6 +22,17 @@ pub fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
+/// The same, beside a process that serves from it: for reading and deleting.
+///
+/// # Errors
+/// The bucket isn't named whole.
+pub fn beside(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match config.track_storage_backend {
+        Backend::S3 => Ok(Arc::new(bucket(config)?)),
+        Backend::Local => Ok(Arc::new(Local::beside(config.data.join("store")))),
+    }
+}
+
 /// The bucket that the settings name, whichever backend is in use.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ use crate::{
     limits::{Limits, MEDIA_SHARE},
     media::Ladder,
     resource::{Kind, Look, LookError},
+    scan::{ScanError, Scanner},
     store::Store,
     tee::{Phase, Window},
 };
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) limits: Limits,
     pub(crate) encoding: Encoding,
+    pub(crate) scanner: Option<Scanner>,
     pub(crate) node: Uuid,
     pub(crate) budget: Budget,
     pub(crate) media_budget: Budget,
@@ -65,7 +67,14 @@ pub struct Engine {
 
 impl Engine {
     /// An engine over `store`. Nothing runs until [`Engine::run`].
-    pub fn new(db: PgPool, store: Arc<dyn Store>, limits: Limits, encoding: Encoding, node: Uuid) -> Arc<Self> {
+    pub fn new(
+        db: PgPool,
+        store: Arc<dyn Store>,
+        limits: Limits,
+        encoding: Encoding,
+        scanner: Option<Scanner>,
+        node: Uuid,
+    ) -> Arc<Self> {
         let media = limits.memory_bytes / MEDIA_SHARE;
         Arc::new(Self {
             budget: Budget::new(limits.memory_bytes - media),
@@ -75,6 +84,7 @@ impl Engine {
             store,
             limits,
             encoding,
+            scanner,
             node,
             holders: Arc::default(),
             windows: Mutex::default(),
@@ -99,6 +109,14 @@ impl Engine {
     /// The database, for readers.
     pub fn db(&self) -> &PgPool {
         &self.db
+    }
+
+    /// Whether the virus scanner answers; `None`: there is none.
+    pub async fn probe_scanner(&self) -> Option<Result<(), ScanError>> {
+        match &self.scanner {
+            Some(scanner) => Some(scanner.probe().await),
+            None => None,
+        }
     }
 
     /// Bytes of the upload budget in use now.

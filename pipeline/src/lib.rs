@@ -19,6 +19,7 @@ mod writing;
 
 pub mod budget;
 mod parts;
+pub mod scan;
 mod spare;
 pub mod tee;
 
@@ -43,6 +44,11 @@ pub mod lease;
 
 mod recover;
 mod sweep;
+pub mod trash;
+
+pub mod moving;
+pub mod orphans;
+pub mod verify;
 
 pub use concat::JoinError;
 pub use encode::{RetryError, retry};

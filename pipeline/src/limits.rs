@@ -70,6 +70,9 @@ pub const JOIN_PARTS_IN_FLIGHT: usize = 1;
 /// What a join reads of a partial at once: few enough requests to a store far away.
 pub const JOIN_READ_BYTES: usize = 4 << 20;
 
+/// Default of what happens daily, and of how long an idle upload is kept.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Tries of one encode before the track fails. More would let a poison file loop.
 pub const ENCODE_ATTEMPTS: i32 = 3;
 
@@ -105,6 +108,10 @@ pub struct Limits {
     pub account_open: u32,
     /// Uploads that one account may begin in a minute.
     pub creations_per_minute: u32,
+    /// Between two looks through the store for what no row names.
+    pub orphan_sweep: Duration,
+    /// What is younger than this isn't judged.
+    pub orphan_age: Duration,
 }
 
 impl Default for Limits {
@@ -113,7 +120,7 @@ impl Default for Limits {
             part_bytes: PART_BYTES,
             max_bytes: UPLOAD_MAX_BYTES,
             memory_bytes: UPLOAD_MEMORY_BYTES,
-            expiry: Duration::from_secs(24 * 3600),
+            expiry: DAY,
             parts_in_flight: 3,
             lease: Duration::from_secs(15),
             workers: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
@@ -121,6 +128,8 @@ impl Default for Limits {
             account_bytes: None,
             account_open: ACCOUNT_OPEN,
             creations_per_minute: CREATIONS_PER_MINUTE,
+            orphan_sweep: DAY,
+            orphan_age: DAY,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Never: an object under its final key that was not judged, unless the digest has a gap: then the object is completed under
 //! its private key, read once, and only 4 makes it known.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schema::{
     Id, Tx,
@@ -20,10 +20,11 @@ use uuid::Uuid;
 use crate::{
     digest::Sha,
     engine::{Engine, db_int},
-    lease::Lease,
+    lease::{Lease, interval},
     parts::{self, Standing},
     quota::QuotaError,
     resource::{Look, LookError},
+    scan::ScanError,
     session::AppendError,
     store::{Multipart, Object, Part, StoreError},
     tee::Phase,
@@ -49,6 +50,18 @@ pub enum SealError {
     /// 413, for good: the account's quota was lowered meanwhile.
     #[error(transparent)]
     Quota(QuotaError),
+    /// 422, for good: the virus scanner found something.
+    #[error("the virus scanner found {found}")]
+    Infected {
+        /// Its name for it.
+        found: String,
+    },
+    /// 422, for good: the virus scanner doesn't take so much, and what isn't scanned isn't published.
+    #[error("the file is larger than the virus scanner takes")]
+    TooLargeToScan,
+    /// 503: the virus scanner doesn't answer; sealed again later by itself.
+    #[error("the virus scanner doesn't answer")]
+    Unscanned(#[source] ScanError),
     /// 503: sealed again later by itself; the client may ask too.
     #[error("the object isn't complete yet")]
     NotYet(#[source] StoreError),
@@ -99,6 +112,7 @@ impl Engine {
         let standing = parts::standing(&self.db, lease).await?.ok_or(SealError::Fenced)?;
         let length = standing.length.filter(|l| *l == standing.committed).ok_or(SealError::Fenced)?;
         self.quota_at_seal(lease, length).await?;
+        let needs_scan = self.needs_scan(lease, length).await?;
         self.close_tail(lease, &standing).await?;
         let parts = parts::all(&self.db, lease.upload).await?;
         let inline = standing.sha_state.as_deref().and_then(Sha::resume).map(Sha::finish);
@@ -132,6 +146,9 @@ impl Engine {
                 found
             }
         };
+        if needs_scan {
+            self.scan_object(lease, &object).await?;
+        }
         self.stored(lease, &object, found, Self::crc_of(&parts)).await
     }
 
@@ -238,6 +255,17 @@ impl Engine {
 
     /// Ends an upload for good. Its bytes stay until it would have expired, for whoever wants to look.
     pub(crate) async fn fail(&self, lease: &Lease, reason: &str, detail: &str) -> Result<(), SealError> {
+        self.fail_keeping(lease, reason, detail, self.limits.expiry).await
+    }
+
+    /// The same; its bytes stay for so long.
+    pub(crate) async fn fail_keeping(
+        &self,
+        lease: &Lease,
+        reason: &str,
+        detail: &str,
+        wait: Duration,
+    ) -> Result<(), SealError> {
         let mut tx = self.db.begin().await?;
         let track = fenced(&mut tx, lease).await?;
         match take(&mut tx, lease.upload, upload::Fail { reason: reason.into() }).await {
@@ -246,7 +274,8 @@ impl Engine {
             Err(Refused::Db(e)) => return Err(e.into()),
             Err(_) => return Err(SealError::Fenced),
         }
-        self.trash_bytes(&mut tx, lease.upload, self.limits.expiry).await?;
+        self.trash_bytes(&mut tx, lease.upload, wait).await?;
+        bury_object(&mut tx, lease.upload, wait).await?;
         if let Some(track) = track {
             self.fail_track(&mut tx, track.into(), reason, detail).await?;
         }
@@ -270,6 +299,18 @@ async fn fenced(tx: &mut Tx<'_>, lease: &Lease) -> Result<Option<Uuid>, SealErro
     .fetch_optional(&mut **tx)
     .await?
     .ok_or(SealError::Fenced)
+}
+
+/// A digest with a gap is judged after the object was completed: no row names it, and none ever will.
+async fn bury_object(tx: &mut Tx<'_>, upload: Id<Upload>, wait: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO store_trash (key, not_before) SELECT key, now() + $2 FROM uploads WHERE id = $1",
+        upload.uuid(),
+        interval(wait)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// UP-8: after success only the terminal row is left.

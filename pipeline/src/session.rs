@@ -283,9 +283,9 @@ impl Engine {
         let to = self.opened(lease, &standing).await?;
         let window = self.follow(track, standing.committed, standing.length);
         let room = if standing.length.is_none() { self.room(lease).await? } else { None };
+        let scan = self.scan_live(track.is_some(), standing.committed);
         let mut writing = Writing::new(self, lease, to, standing, window, request.check);
-        writing.room = room;
-        writing.tell = request.committed;
+        (writing.room, writing.scan, writing.tell) = (room, scan, request.committed);
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {
@@ -298,10 +298,12 @@ impl Engine {
         writing.settle().await;
         let committed = writing.committed;
         writing.window.end(committed);
+        let scan = writing.scan.take();
         drop(writing);
         kept.and(discarded)?;
         // A client that left after its last byte still gets its file.
         if (ended.is_ok() || cut) && self.seal_if_whole(lease, request.ends).await? {
+            self.keep_verdict(lease, scan, committed).await?;
             return Ok(true);
         }
         ended.map(|()| false)

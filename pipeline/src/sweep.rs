@@ -1,7 +1,7 @@
 //! What nobody wants any more, and what got stuck.
 //!
 //! Order of an expiry: 1 one transaction: edge `Expire`, the track failed, the bytes named in `store_trash`; 2 the bytes.
-//! Dead after 1: the rows of `store_trash` are still there, and the next tick deletes.
+//! Dead after 1: the rows of `store_trash` are still there, and the next tick deletes (`trash`).
 //! Never: a stored object, a live upload (its edge refuses), or a key that isn't ours.
 
 use std::{sync::Arc, time::Duration};
@@ -14,22 +14,13 @@ use schema::{
 };
 use tokio::select;
 
-use crate::{
-    encode,
-    engine::{Engine, db_int},
-    lease::interval,
-    store::{Multipart, StoreError},
-    tee::Phase,
-};
+use crate::{encode, engine::Engine, lease::interval, tee::Phase};
 
 /// Between two ticks. An expired upload is gone within this and the batch before it.
 const TICK: Duration = Duration::from_secs(2);
 
 /// Rows per statement: keeps each transaction short.
 const BATCH: i64 = 100;
-
-/// The longest wait between two tries of one deletion.
-const TRASH_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// How often a stuck track is enqueued again before it fails (UP-23).
 const RESCUES_MAX: i32 = 5;
@@ -51,6 +42,7 @@ impl Engine {
         let encoding = tokio::spawn(Arc::clone(&self).encode_due());
         let joining = tokio::spawn(Arc::clone(&self).join_due());
         let hearing = tokio::spawn(Arc::clone(&self).hear_others());
+        let orphans = tokio::spawn(Arc::clone(&self).sweep_orphans());
         loop {
             self.budget.spare().air();
             if let Err(error) = self.recover_once().await {
@@ -67,6 +59,7 @@ impl Engine {
         let _ = encoding.await;
         let _ = joining.await;
         let _ = hearing.await;
+        let _ = orphans.await;
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -120,52 +113,6 @@ impl Engine {
         Ok(rows.len())
     }
 
-    async fn empty_trash(&self) -> sqlx::Result<usize> {
-        let rows = sqlx::query!(
-            "SELECT id, key, multipart_id, is_prefix, tries FROM store_trash WHERE not_before <= now() ORDER BY not_before LIMIT $1",
-            BATCH
-        )
-        .fetch_all(&self.db)
-        .await?;
-        let mut deleted = 0;
-        for row in rows {
-            let gone = match row.multipart_id {
-                Some(multipart_id) => self.store.abort(&Multipart { key: row.key.clone(), multipart_id }).await,
-                None if row.is_prefix => self.delete_below(&row.key).await,
-                None => self.store.delete(&row.key).await,
-            };
-            match gone {
-                Ok(()) => {
-                    sqlx::query!("DELETE FROM store_trash WHERE id = $1", row.id).execute(&self.db).await?;
-                    deleted += 1;
-                }
-                Err(error) => {
-                    let wait = Duration::from_secs(1 << row.tries.clamp(0, 12)).min(TRASH_WAIT_MAX);
-                    tracing::error!(key = row.key, %error, "not deleted; it is tried again");
-                    sqlx::query!(
-                        "UPDATE store_trash SET tries = tries + 1, last_error = $2, not_before = now() + $3 WHERE id = $1",
-                        row.id,
-                        error.to_string(),
-                        interval(wait)
-                    )
-                    .execute(&self.db)
-                    .await?;
-                }
-            }
-        }
-        Ok(deleted)
-    }
-
-    async fn delete_below(&self, prefix: &str) -> Result<(), StoreError> {
-        loop {
-            let keys: Vec<_> = self.store.list(prefix, "").await?.into_iter().map(|object| object.key).collect();
-            if keys.is_empty() {
-                return Ok(());
-            }
-            self.store.delete_all(&keys).await?;
-        }
-    }
-
     /// Stored tracks that nothing works on: their job is due again, and after `RESCUES_MAX` times they fail (UP-23).
     async fn rescue(&self) -> sqlx::Result<usize> {
         let rows = sqlx::query!(
@@ -202,14 +149,5 @@ impl Engine {
             tracing::warn!(track.id = %track, failures = row.failures, "stuck track taken up again");
         }
         Ok(rows.len())
-    }
-
-    /// Bytes that wait for deletion: objects named in `store_trash`.
-    ///
-    /// # Errors
-    /// Only the database's.
-    pub async fn trash_count(&self) -> sqlx::Result<u64> {
-        let count = sqlx::query_scalar!("SELECT count(*) AS \"count!\" FROM store_trash").fetch_one(&self.db).await?;
-        Ok(u64::try_from(count).unwrap_or(0).min(db_int(u64::MAX).cast_unsigned()))
     }
 }

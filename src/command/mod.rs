@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed, 2 wrong usage (clap's own). An error is one line: what, why, what to do.
 
+mod blobs;
 mod config;
 mod db;
 mod jobs;
@@ -60,6 +61,9 @@ enum Command {
     /// Make the secrets that scripts sign in with
     #[command(subcommand)]
     Token(people::Token),
+    /// Check, tidy up or move what is stored
+    #[command(subcommand)]
+    Blobs(blobs::Command),
     /// Reach the database
     #[command(subcommand)]
     Db(db::Command),
@@ -120,6 +124,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&load()?).await?,
         Command::Config(command) => config::run(&load()?, command)?,
         Command::Jobs(command) => jobs::run(&load()?, command).await?,
+        Command::Blobs(command) => return blobs::run(&load()?, command).await,
         Command::Db(command) => return db::run(&load()?, command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -20,16 +20,8 @@ const SEGMENT_SECONDS_MAX: u32 = 30;
 /// Bitrates that AAC-LC in stereo is useful at, in kbit/s.
 const AAC_KBITS: std::ops::RangeInclusive<u32> = 16..=512;
 /// Settings of later releases: ignored now, but not in silence.
-const LATER: &[&str] = &[
-    "HYPERSWITCH_ENABLED",
-    "HYPERSWITCH_URL",
-    "STRIPE_SECRET_KEY",
-    "STRIPE_URL",
-    "PSP",
-    "SMTP_HOST",
-    "CLAMD_ADDR",
-    "GEOIP_DB_PATH",
-];
+const LATER: &[&str] =
+    &["HYPERSWITCH_ENABLED", "HYPERSWITCH_URL", "STRIPE_SECRET_KEY", "STRIPE_URL", "PSP", "SMTP_HOST", "GEOIP_DB_PATH"];
 
 pub(super) fn check(config: &Config, start: &Start) -> Result<Vec<String>, Error> {
     sizes(config)?;

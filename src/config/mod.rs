@@ -15,7 +15,9 @@ use std::{net::SocketAddr, path::PathBuf};
 pub use explain::explain;
 use source::{Error, Values};
 pub use source::{Origin, Start};
-pub use text::{Backend, Environment, FromText, List, LogFormat, Network, Role, Secret, Size, Span, WebUrl};
+pub use text::{
+    Backend, ClamdAddress, Environment, FromText, List, LogFormat, Network, Role, Secret, Size, Span, WebUrl,
+};
 
 /// What one setting is called.
 pub struct Setting {
@@ -103,6 +105,14 @@ settings! {
     upload_account_open = "UPLOAD_ACCOUNT_OPEN": u32,
     /// How fast one account may begin uploads.
     upload_creations_per_minute = "UPLOAD_CREATIONS_PER_MINUTE": u32,
+    /// Where the virus scanner listens.
+    clamd_addr = "CLAMD_ADDR": Option<ClamdAddress>,
+    /// How long it may be silent.
+    clamd_timeout = "CLAMD_TIMEOUT": Span,
+    /// How often the store is looked through for what no row names.
+    orphan_sweep = "ORPHAN_SWEEP": Span,
+    /// How old that must be.
+    orphan_age = "ORPHAN_AGE": Span,
     /// Life of a playlist's entry URL.
     stream_url_ttl = "STREAM_URL_TTL": Span,
     /// Life of a download URL.

@@ -39,6 +39,7 @@ read_by_from_str! {
     Environment: "development or production",
     LogFormat: "auto, human or json",
     Backend: "a storage backend: use local or s3",
+ ClamdAddress: "host:port or unix:/path",
     WebUrl: "an http:// or https:// address without a query",
 }
 
@@ -100,6 +101,10 @@ pub enum Backend {
     /// In a bucket.
     S3,
 }
+
+/// Where clamd listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClamdAddress(pub pipeline::scan::Address);
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +177,13 @@ impl FromStr for WebUrl {
     }
 }
 
+impl FromStr for ClamdAddress {
+    type Err = Unreadable;
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        text.parse().map(Self).map_err(|_| Unreadable)
+    }
+}
+
 impl FromStr for Network {
     type Err = Unreadable;
     fn from_str(text: &str) -> Result<Self, Unreadable> {
@@ -236,6 +248,12 @@ impl fmt::Display for Size {
     }
 }
 
+impl fmt::Display for ClamdAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for WebUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
@@ -278,4 +296,16 @@ macro_rules! shown_as_text {
         }
     )+};
 }
-shown_as_text!(Span, Size, Secret, Environment, LogFormat, Backend, WebUrl, List<Role>, List<Network>, List<String>);
+shown_as_text!(
+    Span,
+    Size,
+    Secret,
+    Environment,
+    LogFormat,
+    Backend,
+    ClamdAddress,
+    WebUrl,
+    List<Role>,
+    List<Network>,
+    List<String>
+);

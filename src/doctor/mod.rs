@@ -79,6 +79,7 @@ async fn examine(loaded: &Loaded) -> Vec<Finding> {
     }];
     findings.push(parts::database(loaded).await);
     findings.extend(bucket::bucket(loaded).await);
+    findings.push(parts::virus_scan(loaded).await);
     findings.push(parts::data_folder(loaded));
     findings.push(parts::private_files(loaded));
     findings.push(host::free_space(loaded));

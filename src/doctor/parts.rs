@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use pipeline::scan::Scanner;
 use sqlx::{Connection, PgConnection};
 
 use super::Finding;
@@ -89,6 +90,22 @@ pub fn private_files(loaded: &Loaded) -> Finding {
                 format!("chmod go= {}, and make a new one if others log in here", path.display()),
             )
         }
+    }
+}
+
+/// Without one nothing is scanned, which is a choice; with one that is away nothing is published.
+pub async fn virus_scan(loaded: &Loaded) -> Finding {
+    const SUBJECT: &str = "virus scan";
+    let Some(clamd) = &loaded.config.clamd_addr else {
+        return Finding::well(SUBJECT, "off: uploads are published unscanned, as CLAMD_ADDR isn't set");
+    };
+    match Scanner::new(clamd.0.clone(), loaded.config.clamd_timeout.0).probe().await {
+        Ok(()) => Finding::well(SUBJECT, format!("clamd at {clamd} answers")),
+        Err(e) => Finding::ill(
+            SUBJECT,
+            format!("{clamd}: {e}; no upload is published until it answers"),
+            "start clamd, or correct or unset CLAMD_ADDR",
+        ),
     }
 }
 

@@ -16,7 +16,7 @@ use api::{
 use axum::{Router, routing::get};
 use front::{Gate, Route, TrustedProxies, csrf, session::Cookies};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, store::Backend};
+use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, scan::Scanner, store::Backend};
 use sqlx::PgPool;
 use stream_server::media::Media;
 use tokio::sync::Semaphore;
@@ -128,6 +128,7 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
 /// What the process stands on (UP-20).
 fn health(parts: &Parts<'_>, engine: &Arc<Engine>) -> Health {
     let (stop, store, worker) = (parts.stop.clone(), Arc::clone(engine), Arc::clone(engine));
+    let scanner = Arc::clone(engine);
     let is_s3 = store.store().backend() == Backend::S3;
     let (name, unused) = if is_s3 { ("s3", "store") } else { ("store", "s3") };
     Health::new(vec![
@@ -142,6 +143,13 @@ fn health(parts: &Parts<'_>, engine: &Arc<Engine>) -> Health {
         }),
         Probe::disabled(unused),
         Probe::disabled("redis"),
+        match parts.config.clamd_addr {
+            None => Probe::disabled("clamd"),
+            Some(_) => Probe::helpful("clamd", move || {
+                let engine = Arc::clone(&scanner);
+                async move { engine.probe_scanner().await.unwrap_or(Ok(())).map_err(|e| e.to_string()) }
+            }),
+        },
         Probe::helpful("media_worker", move || {
             let engine = Arc::clone(&worker);
             async move { engine.probe_worker().await }
@@ -163,6 +171,8 @@ fn engine(parts: &Parts<'_>) -> anyhow::Result<Arc<Engine>> {
         account_bytes: config.upload_account_bytes.map(|size| size.0),
         account_open: config.upload_account_open,
         creations_per_minute: config.upload_creations_per_minute,
+        orphan_sweep: config.orphan_sweep.0,
+        orphan_age: config.orphan_age.0,
         ..Limits::default()
     };
     if let Err(why) = limits.check() {
@@ -174,7 +184,8 @@ fn engine(parts: &Parts<'_>) -> anyhow::Result<Arc<Engine>> {
         // What runs, even if the file was replaced by an upgrade since.
         exe: PathBuf::from("/proc/self/exe"),
     };
-    Ok(Engine::new(parts.pool.clone(), store::open(config)?, limits, encoding, parts.node))
+    let scanner = config.clamd_addr.clone().map(|clamd| Scanner::new(clamd.0, config.clamd_timeout.0));
+    Ok(Engine::new(parts.pool.clone(), store::open(config)?, limits, encoding, scanner, parts.node))
 }
 
 /// Runs the engine's background work until the drain.

@@ -63,6 +63,7 @@ fn planted_faults_are_named() {
     ill(with("TRACK_STORAGE_BACKEND", "gcs"), "settings", "TRACK_STORAGE_BACKEND");
     ill(with("MILLRACE_NONSENSE", "1"), "settings", "MILLRACE_NONSENSE");
     ill(with("STRIPE_SECRET_KEY", "1"), "settings", "STRIPE_SECRET_KEY");
+    ill(with("CLAMD_ADDR", "127.0.0.1:9"), "virus scan", "unset CLAMD_ADDR");
     ill(with("MILLRACE_LISTEN", "192.0.2.1:80"), "public address", "--listen");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -63,6 +63,13 @@ impl App {
         self.daemon = Some(daemon);
     }
 
+    /// Another command, with the same settings: status, standard output, standard error.
+    pub fn run(&self, args: &[&str]) -> (ExitStatus, String, String) {
+        let mut command = daemon::millrace(&self.data);
+        command.envs(self.settings.iter().map(|(k, v)| (k, v))).args(args);
+        daemon::finish(command)
+    }
+
     pub fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().unwrap()
     }

@@ -55,6 +55,11 @@ impl Local {
         Ok(Self { root })
     }
 
+    /// Looks into `root` beside the process that it belongs to: for reading and deleting. Nothing is made or cleared.
+    pub fn beside(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
     fn object(&self, key: &str) -> PathBuf {
         assert_own_key(key);
         self.root.join("objects").join(key)

@@ -24,6 +24,7 @@ use crate::{
     origin::Origin,
     parts::{self, Piece, Standing, What},
     quota::Room,
+    scan::Live,
     session::{AppendError, BodyBroken},
     spare::Kept,
     store::{Multipart, Part, StoreError, Tail},
@@ -89,6 +90,8 @@ pub(crate) struct Writing<'a> {
     max_bytes: u64,
     /// Of the account, while the length is unknown.
     pub(crate) room: Option<Room>,
+    /// Goes along while the bytes of the whole upload pass here in order.
+    pub(crate) scan: Option<Live>,
     shadow: Range<i32>,
     checked: Option<Checked>,
     /// Of a final upload: which objects have its bytes already.
@@ -136,6 +139,7 @@ impl<'a> Writing<'a> {
             origin: None,
             max_bytes: engine.limits.max_bytes,
             room: None,
+            scan: None,
             window,
             tell: None,
         }
@@ -255,6 +259,9 @@ impl<'a> Writing<'a> {
                 summing.update(&piece);
             }
             self.window.offer(self.at, &piece);
+            if let Some(scan) = &mut self.scan {
+                scan.offer(self.at, &piece);
+            }
             self.at += piece.len() as u64;
             // The last part waits for the end of the body: a byte more, and it must not be committed.
             if self.at == end && Some(end) != self.length {

@@ -223,6 +223,16 @@ pub(super) fn unsealed(error: &SealError) -> Problem {
                 .with("found", found.clone())
                 .with("wanted", wanted.clone())
         }
+        SealError::Infected { found } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "infected", sentence(error)).with("found", found.clone())
+        }
+        SealError::TooLargeToScan => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large_to_scan", sentence(error))
+        }
+        SealError::Unscanned(e) => {
+            tracing::error!(error = %e, "not published: the virus scanner doesn't answer");
+            Problem::unavailable("Every byte is here, and is published once the virus scanner has seen it.", AGAIN)
+        }
         SealError::Lost => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
         SealError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
         SealError::Db(e) => away(e),

@@ -1,0 +1,421 @@
+//! What lies in the store and no row names: left by a crash between two steps, by a store that said no and did yes, or by a
+//! database that was restored from an older copy.
+//!
+//! Only below prefixes of ours, only keys that we could have made, only what is old enough; then the rows decide.
+//! Why a live one is never taken: a row comes before its object everywhere, and these are listed first, asked after.
+//! Where an object comes before its row (tails, segments) everything of an upload under way, or of a track that may still
+//! be encoded, counts as named. An upload or a run that is over never comes back.
+//! A sweep that would take most of what is there takes nothing: that is another database's store, not garbage.
+//! Absent: deleting. What is found goes to `store_trash` (`trash`).
+
+use std::{sync::Arc, time::Duration};
+
+use schema::{Id, track::Track, upload::Upload};
+use sqlx::{Connection, PgConnection, PgPool};
+use time::OffsetDateTime;
+use tokio::{select, time::sleep};
+use uuid::Uuid;
+
+use crate::{
+    engine::{Engine, db_int, from_db},
+    lease::interval,
+    store::{LIST_MAX, Multipart, Object, Store, StoreError},
+};
+
+/// Everything that we keep lies below one of these.
+const PREFIXES: [&str; 4] = ["tracks/", "partials/", "tails/", "hls/"];
+
+/// Orphans taken in one sweep: what they need in memory is small. The rest is the next sweep's.
+pub const TAKEN_MAX: usize = 10_000;
+
+/// Up to here nothing is suspicious, however little else there is.
+const FEW: u64 = 100;
+
+/// A start shouldn't be busy with this; a sweep that is due waits so long.
+const FIRST_AFTER: Duration = Duration::from_secs(300);
+
+/// The session lock of whoever sweeps: one node at a time.
+const LOCK: i64 = 0x6d72_6f72_7068_616e;
+
+/// Why the store wasn't looked through.
+#[derive(Debug, thiserror::Error)]
+pub enum OrphanError {
+    /// It doesn't answer.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The database doesn't.
+    #[error("the database failed")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Something that no row names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Under which key.
+    pub key: String,
+    /// Of a multipart object: which attempt.
+    pub multipart_id: Option<String>,
+    /// How large, where the store tells.
+    pub bytes: u64,
+}
+
+/// What a look through the store found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The first [`TAKEN_MAX`] of them.
+    pub orphans: Vec<Orphan>,
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is named, or too young to say.
+    pub kept: u64,
+}
+
+impl Found {
+    /// Garbage is the smaller part of a store. Where it is the larger, somebody took the wrong database or the wrong bucket.
+    pub fn is_plausible(&self) -> bool {
+        self.count <= FEW || self.count <= self.kept
+    }
+
+    fn add(&mut self, orphan: Orphan) {
+        self.count += 1;
+        self.bytes += orphan.bytes;
+        if self.orphans.len() < TAKEN_MAX {
+            self.orphans.push(orphan);
+        }
+    }
+}
+
+impl Engine {
+    /// Looks through the store when that is due, until the process stops.
+    pub(crate) async fn sweep_orphans(self: Arc<Self>) {
+        let every = self.limits.orphan_sweep;
+        let mut wait = FIRST_AFTER.min(every);
+        loop {
+            select! {
+                () = self.stop.cancelled() => return,              // cancel-safe: a flag
+                () = sleep(wait) => {}                             // cancel-safe: no state
+            }
+            wait = every / 4;
+            let swept = select! {
+                () = self.stop.cancelled() => return,              // cancel-safe: looking changes nothing, burying is one statement
+                swept = self.sweep_orphans_once() => swept,
+            };
+            match swept {
+                Ok(None) => {}
+                Ok(Some(found)) if found.count == 0 => tracing::info!(kept = found.kept, "no orphans in the store"),
+                Ok(Some(found)) if found.is_plausible() => {
+                    tracing::warn!(
+                        count = found.count,
+                        bytes = found.bytes,
+                        "orphans found in the store; they are deleted"
+                    )
+                }
+                Ok(Some(found)) => tracing::error!(
+                    count = found.count,
+                    kept = found.kept,
+                    "most of the store isn't in this database: nothing was deleted. Is it the right one? \
+                     `millrace blobs gc` shows what it is"
+                ),
+                Err(error) => tracing::warn!(%error, "the store wasn't looked through for orphans; later again"),
+            }
+        }
+    }
+
+    /// `None`: not due, or another node is at it.
+    async fn sweep_orphans_once(&self) -> Result<Option<Found>, OrphanError> {
+        let mut alone = self.db.acquire().await?.detach();
+        let mut done = Ok(None);
+        if is_due(&mut alone, self.limits.orphan_sweep).await? {
+            done = self.swept(&mut alone).await.map(Some);
+        }
+        // With the session goes its lock.
+        let _ = alone.close().await;
+        done
+    }
+
+    async fn swept(&self, alone: &mut PgConnection) -> Result<Found, OrphanError> {
+        let found = find(&self.db, &self.store, self.limits.orphan_age).await?;
+        if found.is_plausible() {
+            bury(&self.db, &found.orphans).await?;
+        }
+        sqlx::query!(
+            "INSERT INTO orphan_sweep (ended_at, kept, orphans, bytes) VALUES (now(), $1, $2, $3)
+             ON CONFLICT (one) DO UPDATE SET ended_at = now(), kept = $1, orphans = $2, bytes = $3",
+            db_int(found.kept),
+            db_int(found.count),
+            db_int(found.bytes)
+        )
+        .execute(alone)
+        .await?;
+        Ok(found)
+    }
+}
+
+async fn is_due(alone: &mut PgConnection, every: Duration) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        "SELECT pg_try_advisory_lock($1)
+            AND NOT EXISTS (SELECT FROM orphan_sweep WHERE ended_at > now() - $2::interval) AS \"due!\"",
+        LOCK,
+        interval(every)
+    )
+    .fetch_one(alone)
+    .await
+}
+
+/// Looks through the store for what is older than `age` and that no row names.
+///
+/// # Errors
+/// [`OrphanError`].
+pub async fn find(db: &PgPool, store: &Arc<dyn Store>, age: Duration) -> Result<Found, OrphanError> {
+    let before = OffsetDateTime::now_utc() - age;
+    let mut found = Found::default();
+    for prefix in PREFIXES {
+        let mut after = String::new();
+        loop {
+            let page = store.list(prefix, &after).await?;
+            let is_last = page.len() < LIST_MAX;
+            if let Some(last) = page.last() {
+                after.clone_from(&last.key);
+            }
+            judge_objects(db, page, before, &mut found).await?;
+            if is_last {
+                break;
+            }
+        }
+        for of in unnamed_multiparts(db, store, prefix, before, &mut found).await? {
+            let bytes = store.listed(&of).await.map_or(0, |parts| parts.iter().map(|part| part.len).sum());
+            found.add(Orphan { key: of.key, multipart_id: Some(of.multipart_id), bytes });
+        }
+    }
+    Ok(found)
+}
+
+/// Names orphans in `store_trash`.
+///
+/// # Errors
+/// Only the database's.
+pub async fn bury(db: &PgPool, orphans: &[Orphan]) -> sqlx::Result<()> {
+    let keys: Vec<_> = orphans.iter().map(|orphan| orphan.key.clone()).collect();
+    let ids: Vec<_> = orphans.iter().map(|orphan| orphan.multipart_id.clone().unwrap_or_default()).collect();
+    let bytes: Vec<_> = orphans.iter().map(|orphan| db_int(orphan.bytes)).collect();
+    sqlx::query!(
+        "INSERT INTO store_trash (key, multipart_id, bytes, orphan)
+         SELECT key, nullif(multipart_id, ''), bytes, true FROM unnest($1::text[], $2::text[], $3::bigint[]) AS o(key, multipart_id, bytes)",
+        &keys,
+        &ids,
+        &bytes
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What a key of ours says. Of any other shape: not made by us, and none of our business.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// The bytes of an upload, and the track that they are.
+    Upload { track: Uuid },
+    /// Of which upload.
+    Tail { upload: Uuid },
+    /// Of which run; `rung` and `n` are -1 where there is none.
+    Media { track: Uuid, run: i32, rung: i32, n: i32 },
+}
+
+fn place(key: &str) -> Option<Place> {
+    let mut parts = key.split('/');
+    let kind = parts.next()?;
+    let rest: Vec<_> = parts.collect();
+    let track = |text: &str| text.parse::<Id<Track>>().ok().map(Id::uuid);
+    let upload = |text: &str| text.parse::<Id<Upload>>().ok().map(Id::uuid);
+    match (kind, rest.as_slice()) {
+        ("tracks", [of, id]) => upload(id).and_then(|_| track(of)).map(|track| Place::Upload { track }),
+        ("partials", [id]) => upload(id).map(|_| Place::Upload { track: Uuid::nil() }),
+        ("tails", [id, _]) => upload(id).map(|upload| Place::Tail { upload }),
+        ("hls", [of, run, file @ ..]) => {
+            let (rung, n) = match file {
+                ["peaks.dat"] => (-1, -1),
+                [rung, "init.mp4"] => (rung.parse().ok()?, -1),
+                [rung, segment] => (rung.parse().ok()?, segment.strip_suffix(".m4s")?.parse().ok()?),
+                _ => return None,
+            };
+            Some(Place::Media { track: track(of)?, run: run.parse().ok()?, rung, n })
+        }
+        _ => None,
+    }
+}
+
+/// The keys of one kind in a page, column by column, as the queries take them.
+#[derive(Default)]
+struct Columns {
+    keys: Vec<String>,
+    ids: Vec<Uuid>,
+    runs: Vec<i32>,
+    rungs: Vec<i32>,
+    ns: Vec<i32>,
+}
+
+async fn judge_objects(
+    db: &PgPool,
+    page: Vec<Object>,
+    before: OffsetDateTime,
+    found: &mut Found,
+) -> Result<(), OrphanError> {
+    let (mut uploads, mut tails, mut media) = (Columns::default(), Columns::default(), Columns::default());
+    for object in &page {
+        let Some(place) = place(&object.key).filter(|_| object.modified.is_some_and(|at| at < before)) else {
+            continue;
+        };
+        let (columns, id) = match place {
+            Place::Upload { track } => (&mut uploads, track),
+            Place::Tail { upload } => (&mut tails, upload),
+            Place::Media { track, run, rung, n } => {
+                media.runs.push(run);
+                media.rungs.push(rung);
+                media.ns.push(n);
+                (&mut media, track)
+            }
+        };
+        columns.keys.push(object.key.clone());
+        columns.ids.push(id);
+    }
+    let mut unnamed = unnamed_uploads(db, &uploads).await?;
+    unnamed.extend(unnamed_tails(db, &tails).await?);
+    unnamed.extend(unnamed_media(db, &media).await?);
+    let unnamed: std::collections::HashSet<_> = unnamed.into_iter().collect();
+    for object in page {
+        if unnamed.contains(&object.key) {
+            found.add(Orphan { key: object.key, multipart_id: None, bytes: object.size });
+        } else {
+            found.kept += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn unnamed_uploads(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
+    if of.keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        "SELECT k.key AS \"key!\" FROM unnest($1::text[], $2::uuid[]) AS k(key, id)
+          WHERE NOT EXISTS (SELECT FROM uploads u
+                             WHERE u.key = k.key AND u.state IN ('opened', 'receiving', 'sealing', 'stored'))
+            AND NOT EXISTS (SELECT FROM tracks t WHERE t.id = k.id AND t.storage_key = k.key)
+            AND NOT EXISTS (SELECT FROM store_trash s WHERE s.key = k.key AND s.multipart_id IS NULL)",
+        &of.keys,
+        &of.ids
+    )
+    .fetch_all(db)
+    .await
+}
+
+async fn unnamed_tails(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
+    if of.keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        "SELECT k.key AS \"key!\" FROM unnest($1::text[], $2::uuid[]) AS k(key, id)
+          WHERE NOT EXISTS (SELECT FROM uploads u WHERE u.id = k.id AND u.state IN ('opened', 'receiving', 'sealing'))
+            AND NOT EXISTS (SELECT FROM upload_tails t WHERE t.object_key = k.key)
+            AND NOT EXISTS (SELECT FROM store_trash s WHERE s.key = k.key AND s.multipart_id IS NULL)",
+        &of.keys,
+        &of.ids
+    )
+    .fetch_all(db)
+    .await
+}
+
+async fn unnamed_media(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
+    if of.keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        "SELECT k.key AS \"key!\"
+           FROM unnest($1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[]) AS k(key, id, run, rung, n)
+          WHERE NOT EXISTS (SELECT FROM runs r JOIN tracks t ON t.id = r.track_id
+                             WHERE r.track_id = k.id AND r.run = k.run AND t.state IN ('ingesting', 'playable', 'failed'))
+            AND NOT EXISTS (SELECT FROM rungs g
+                             WHERE g.track_id = k.id AND g.run = k.run AND g.rung = k.rung AND g.init_key = k.key)
+            AND NOT EXISTS (SELECT FROM segments s WHERE s.track_id = k.id AND s.run = k.run AND s.rung = k.rung
+                               AND s.n = k.n AND s.key = k.key)
+            AND NOT EXISTS (SELECT FROM tracks t WHERE t.id = k.id AND t.peaks_key = k.key)
+            AND NOT EXISTS (SELECT FROM store_trash s
+                             WHERE s.key = k.key OR (s.is_prefix AND starts_with(k.key, s.key)))",
+        &of.keys,
+        &of.ids,
+        &of.runs,
+        &of.rungs,
+        &of.ns
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Multipart objects that no upload under way has. One whose upload is stored is left alone: to abort what may have been
+/// completed is the one thing that a store may take the object for.
+async fn unnamed_multiparts(
+    db: &PgPool,
+    store: &Arc<dyn Store>,
+    prefix: &str,
+    before: OffsetDateTime,
+    found: &mut Found,
+) -> Result<Vec<Multipart>, OrphanError> {
+    let listed = store.unfinished(prefix).await?;
+    let all = listed.len() as u64;
+    let old = listed.into_iter().filter(|one| one.begun < before && place(&one.of.key).is_some());
+    let (keys, ids): (Vec<_>, Vec<_>) = old.map(|one| (one.of.key, one.of.multipart_id)).unzip();
+    let rows = sqlx::query!(
+        "SELECT k.key AS \"key!\", k.multipart_id AS \"multipart_id!\"
+           FROM unnest($1::text[], $2::text[]) AS k(key, multipart_id)
+          WHERE NOT EXISTS (SELECT FROM uploads u WHERE u.key = k.key
+                    AND (u.state IN ('opened', 'receiving', 'sealing') AND coalesce(u.multipart_id, k.multipart_id) = k.multipart_id
+                      OR u.state = 'stored' AND u.multipart_id = k.multipart_id))
+            AND NOT EXISTS (SELECT FROM store_trash s WHERE s.key = k.key AND s.multipart_id = k.multipart_id)",
+        &keys,
+        &ids
+    )
+    .fetch_all(db)
+    .await?;
+    found.kept += all - rows.len() as u64;
+    Ok(rows.into_iter().map(|row| Multipart { key: row.key, multipart_id: row.multipart_id }).collect())
+}
+
+/// When the last sweep ended, and how many orphans it found.
+///
+/// # Errors
+/// Only the database's.
+pub async fn last(db: &PgPool) -> sqlx::Result<Option<(OffsetDateTime, u64)>> {
+    let row = sqlx::query!("SELECT ended_at, orphans FROM orphan_sweep").fetch_optional(db).await?;
+    Ok(row.map(|row| (row.ended_at, from_db(row.orphans))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_we_make_have_a_place() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let uuid: Uuid = id.parse().unwrap();
+        assert_eq!(place(&format!("tracks/{id}/{id}")), Some(Place::Upload { track: uuid }));
+        assert_eq!(place(&format!("partials/{id}")), Some(Place::Upload { track: Uuid::nil() }));
+        assert_eq!(place(&format!("tails/{id}/0-1-2")), Some(Place::Tail { upload: uuid }));
+        let media = |rung, n| Some(Place::Media { track: uuid, run: 3, rung, n });
+        assert_eq!(place(&format!("hls/{id}/3/peaks.dat")), media(-1, -1));
+        assert_eq!(place(&format!("hls/{id}/3/2/init.mp4")), media(2, -1));
+        assert_eq!(place(&format!("hls/{id}/3/2/17.m4s")), media(2, 17));
+        for foreign in ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b"] {
+            assert_eq!(place(foreign), None, "{foreign}");
+        }
+        assert_eq!(place(&format!("hls/{id}/3/cover.jpg")), None);
+    }
+
+    #[test]
+    fn most_of_a_store_is_never_garbage() {
+        let found = |count, kept| Found { count, kept, ..Found::default() };
+        assert!(found(100, 0).is_plausible() && found(5_000, 5_000).is_plausible());
+        assert!(!found(101, 100).is_plausible() && !found(1_000_000, 3).is_plausible());
+    }
+}
