@@ -198,6 +198,10 @@ impl Engine {
 
     async fn stored(&self, lease: &Lease, object: &Object, sha256: [u8; 32], crc64: u64) -> Result<(), SealError> {
         let mut tx = self.db.begin().await?;
+        if let Some(error) = self.still_fits(&mut tx, lease, object.size).await? {
+            tx.rollback().await?;
+            return self.over_quota(lease, error).await;
+        }
         let track = fenced(&mut tx, lease).await?;
         let edge = upload::Store { sha256: sha256.to_vec(), stored_at: time::OffsetDateTime::now_utc() };
         match take(&mut tx, lease.upload, edge).await {

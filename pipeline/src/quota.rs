@@ -146,22 +146,40 @@ impl Engine {
         Ok(Some(Room { max, end: max.saturating_sub(held(&mut db, owner, Some(lease.upload)).await?) }))
     }
 
-    /// The last word: an operator may have lowered the limit since the bytes were promised. What is stored by now counts,
-    /// and not what others were promised.
+    /// The last word, before any work is done for it and again by [`Engine::still_fits`].
     pub(crate) async fn quota_at_seal(&self, lease: &Lease, length: u64) -> Result<(), SealError> {
-        let Some(max) = self.limits.account_bytes else { return Ok(()) };
+        let mut tx = self.db.begin().await?;
+        let refused = self.still_fits(&mut tx, lease, length).await?;
+        tx.rollback().await?;
+        match refused {
+            None => Ok(()),
+            Some(error) => self.over_quota(lease, error).await,
+        }
+    }
+
+    /// In the transaction that stores the bytes: an operator may have lowered the limit since they were promised, and a
+    /// final upload was promised none. What is stored by now counts, and not what others were promised.
+    pub(crate) async fn still_fits(
+        &self,
+        tx: &mut Tx<'_>,
+        lease: &Lease,
+        length: u64,
+    ) -> sqlx::Result<Option<QuotaError>> {
+        let Some(max) = self.limits.account_bytes else { return Ok(None) };
+        let Some(owner) = owner_of(tx, lease).await? else { return Ok(None) };
+        lock(tx, owner).await?;
         let stored = sqlx::query_scalar!(
-            "SELECT coalesce(sum(size), 0)::bigint AS \"sum!\" FROM tracks
-              WHERE stored_at IS NOT NULL AND owner = (SELECT owner FROM uploads WHERE id = $1)",
-            lease.upload.uuid()
+            "SELECT coalesce(sum(size), 0)::bigint AS \"sum!\" FROM tracks WHERE owner = $1 AND stored_at IS NOT NULL",
+            owner.uuid()
         )
-        .fetch_one(&self.db)
+        .fetch_one(&mut **tx)
         .await?;
         let left = max.saturating_sub(from_db(stored));
-        if length <= left {
-            return Ok(());
-        }
-        let error = QuotaError::Full { max, left };
+        Ok((length > left).then_some(QuotaError::Full { max, left }))
+    }
+
+    /// Ends an upload that the account has no room for any more.
+    pub(crate) async fn over_quota(&self, lease: &Lease, error: QuotaError) -> Result<(), SealError> {
         self.fail(lease, "quota_exceeded", &error.to_string()).await?;
         Err(SealError::Quota(error))
     }

@@ -1,11 +1,13 @@
 //! What one account may hold and begin: bytes, open uploads, creations a minute.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::Value;
 
 use crate::support::{
-    app::App,
+    app::{App, PATIENCE},
     sound::noise,
     tus::{self, Upload, request},
 };
@@ -95,17 +97,52 @@ async fn bytes_are_reserved_when_promised_and_given_back() {
     assert_eq!(create(&app, 0).await.status(), 201, "nothing needs no room");
 }
 
+/// An upload whose length is said later.
+async fn deferred(app: &App) -> Upload {
+    let answer = request(app, Method::POST, "/files").header("Upload-Defer-Length", "1").send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    tus::upload(&answer)
+}
+
+#[tokio::test]
+async fn a_length_that_is_said_late_is_promised_then() {
+    let app = App::with(&[("UPLOAD_ACCOUNT_BYTES", "1MiB")]).await;
+    let uploads = join_all((0..5).map(|_| deferred(&app))).await;
+    let said = uploads.iter().map(|upload| {
+        let patch = request(&app, Method::PATCH, &upload.path).header("Content-Type", tus::OCTETS);
+        patch.header("Upload-Offset", 0).header("Upload-Length", 300 * KIB).send()
+    });
+    let answers = join_all(said).await.into_iter().map(|answer| answer.unwrap().status().as_u16());
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.partition(|status| *status == 204);
+    assert_eq!((taken.len(), refused), (3, vec![413; 2]), "all at once, and three have room");
+    assert_eq!(create(&app, 200 * KIB).await.status(), 413);
+}
+
+#[tokio::test]
+async fn finals_of_the_same_partial_each_need_room() {
+    let app = App::with(&[("UPLOAD_ACCOUNT_BYTES", "1MiB")]).await;
+    let bytes = noise(400 * KIB, 6);
+    let post = || request(&app, Method::POST, "/files");
+    let partial = post().header("Upload-Length", bytes.len()).header("Upload-Concat", "partial").send().await.unwrap();
+    let path = partial.headers()["location"].to_str().unwrap().to_owned();
+    let partial = Upload { path: path.clone(), track: String::new() };
+    assert_eq!(tus::patch(&app, &partial, 0, &bytes).await.status(), 204);
+    let finals = join_all((0..4).map(|_| post().header("Upload-Concat", format!("final;{path}")).send())).await;
+    assert!(finals.into_iter().all(|answer| answer.unwrap().status() == 201));
+    let begun = Instant::now();
+    while app.ask("SELECT count(*) FROM uploads WHERE kind = 'final' AND state IN ('stored', 'failed')").await < 4 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(app.ask("SELECT count(*) FROM uploads WHERE kind = 'final' AND state = 'stored'").await, 2);
+    assert_eq!(app.ask("SELECT count(*) FROM uploads WHERE reason = 'quota_exceeded'").await, 2);
+}
+
 #[tokio::test]
 async fn an_upload_of_unknown_length_grows_as_far_as_the_account_goes() {
     let app = App::with(&[("UPLOAD_ACCOUNT_BYTES", "1MiB")]).await;
     assert_eq!(create(&app, 500 * KIB).await.status(), 201);
-    // As a door that takes lengths late leaves it.
-    let mut db = app.daemon().connect().await;
-    let late = "INSERT INTO uploads (id, owner, track_id, door, state, part_bytes, key, expires_at, kind)
-                SELECT gen_random_uuid(), owner, NULL, 'tus', 'opened', part_bytes, 'partials/late', expires_at, 'partial'
-                  FROM uploads RETURNING id";
-    let id: uuid::Uuid = sqlx::query_scalar(late).fetch_one(&mut db).await.unwrap();
-    let upload = Upload { path: format!("/files/{id}"), track: String::new() };
+    let upload = deferred(&app).await;
     let bytes = noise(600 * KIB, 4);
     assert_eq!(tus::patch(&app, &upload, 0, &bytes[..200 * KIB]).await.status(), 204);
     let (code, _) = refused(tus::patch(&app, &upload, 200 * KIB as u64, &bytes[200 * KIB..]).await, 413).await;
