@@ -2,6 +2,7 @@
 
 mod append;
 mod checksum;
+mod concat;
 mod crash;
 mod create;
 mod deferred;

@@ -23,7 +23,7 @@ const STORED_ON_S3: &str =
 const SECRET: &str = "only-for-tests-only-for-tests-32b";
 
 /// The last brings the database, so that it ends last; the others join it.
-async fn nodes(settings: &Settings, n: usize, more: &[(&str, &str)]) -> Vec<App> {
+pub(super) async fn nodes(settings: &Settings, n: usize, more: &[(&str, &str)]) -> Vec<App> {
     let mut common = more.to_vec();
     common.push(("MILLRACE_SECRET", SECRET));
     common.push(("UPLOAD_PART_BYTES", "5MiB"));

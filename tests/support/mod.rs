@@ -5,6 +5,7 @@ pub mod app;
 pub mod clamd;
 pub mod garage;
 pub mod ietf;
+pub mod parts;
 pub mod player;
 pub mod postgres;
 pub mod s3;

@@ -63,9 +63,12 @@ async fn begun(
         Ok(appended) => Ok(appended.upload),
         // Nothing of the body is kept; the upload is there, and its client may go on with it.
         Err(error @ AppendError::Check(_)) => Err(wire::not_appended(&error).header(LOCATION, location(&created))),
-        Err(error @ (AppendError::PastLength { .. } | AppendError::TooLarge { .. } | AppendError::Seal(_))) => {
-            Err(wire::not_appended(&error))
-        }
+        Err(
+            error @ (AppendError::PastLength { .. }
+            | AppendError::TooLarge { .. }
+            | AppendError::Quota(_)
+            | AppendError::Seal(_)),
+        ) => Err(wire::not_appended(&error)),
         // The client must learn the address even when its first bytes didn't all get through.
         Err(error) => {
             tracing::info!(upload.id = %created.id, %error, "created, but not all bytes taken");
