@@ -6,6 +6,7 @@ use reqwest::Method;
 
 use super::{app, nodes::nodes};
 use crate::support::{
+    garage::Garage,
     parts::{assert_joined, failed, joined, opened, stored},
     s3::{Action, Answer, Op, Rule, Strict},
     sound::noise,
@@ -156,4 +157,21 @@ async fn only_so_many_are_joined_at_once() {
     for whole in &all {
         assert_joined(&app, whole, &bytes).await;
     }
+}
+
+#[tokio::test]
+async fn a_real_store_copies_too() {
+    let garage = Garage::start().await;
+    let app = app(garage.settings(), &[SMALL_PARTS]).await;
+    let bytes = noise(32 * MIB + 17, 78);
+    let mut partials = Vec::new();
+    for piece in [&bytes[..11 * MIB], &bytes[11 * MIB..12 * MIB], &bytes[12 * MIB..]] {
+        partials.push(stored(&app, piece).await);
+    }
+    let whole = joined(&app, &partials.iter().collect::<Vec<_>>(), &bytes).await;
+    assert_joined(&app, &whole, &bytes).await;
+    let key = format!("tracks/{}/{}", whole.track, whole.path.rsplit('/').next().unwrap());
+    assert!(garage.site().read(&key).await == bytes, "the object is the file");
+    app.until_clean().await;
+    assert!(garage.multiparts().await.is_empty() && garage.objects("tails/").await.is_empty());
 }
