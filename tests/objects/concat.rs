@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::{app, nodes::nodes};
 use crate::support::{
     garage::Garage,
-    parts::{assert_joined, failed, joined, opened, stored},
+    parts::{assert_joined, failed, joined, named, opened, post, stored},
     s3::{Action, Answer, Op, Rule, Strict},
     sound::noise,
     tus::{self, request},
@@ -174,4 +174,43 @@ async fn a_real_store_copies_too() {
     assert!(garage.site().read(&key).await == bytes, "the object is the file");
     app.until_clean().await;
     assert!(garage.multiparts().await.is_empty() && garage.objects("tails/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_partial_that_rotted_is_never_published() {
+    // No digest was promised: what was stored is the promise.
+    let store = Strict::start();
+    let app = app(store.settings(), &[SMALL_PARTS]).await;
+    let bytes = noise(12 * MIB, 79);
+    let rot = store.faults().add(Rule::on(Op::UploadPart, Action::Rot { at: 1000 }).key("partials/").part(2).once());
+    let one = stored(&app, &bytes).await;
+    assert_eq!(rot.hits(), 1);
+    let answer = post(&app, &named(&[&one])).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let whole = tus::upload(&answer);
+    assert_eq!(failed(&app, &whole).await, "partial_lost");
+    assert!(store.keys("tracks/").is_empty());
+}
+
+#[tokio::test]
+async fn the_least_memory_is_enough_for_many() {
+    let store = Strict::start();
+    let least = [SMALL_PARTS, ("UPLOAD_MEMORY_BYTES", "8MiB"), ("UPLOAD_PARTS_IN_FLIGHT", "1")];
+    let app = app(store.settings(), &least).await;
+    let bytes = noise(17 * MIB, 80);
+    let mut partials = Vec::new();
+    for piece in bytes.chunks(4 * MIB) {
+        partials.push(stored(&app, piece).await);
+    }
+    let all: Vec<_> = partials.iter().collect();
+    let mut wholes = Vec::new();
+    for _ in 0..4 {
+        wholes.push(joined(&app, &all, &bytes).await);
+    }
+    // And a client that wants its share meanwhile.
+    let beside = tus::whole(&app, "x.bin", &bytes).await;
+    for whole in wholes.iter().chain([&beside]) {
+        assert_joined(&app, whole, &bytes).await;
+    }
+    app.until_clean().await;
 }
