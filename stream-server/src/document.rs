@@ -30,7 +30,7 @@ operation!(
     "/files",
     "uploads",
     "What this server speaks of tus 1.0 and of the IETF's resumable uploads",
-    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Accept-Patch, Upload-Limit")
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Accept-Patch, Upload-Limit")
 );
 operation!(
     options_one,
@@ -39,7 +39,7 @@ operation!(
     "uploads",
     "The same for one upload",
     params("id"),
-    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Accept-Patch, Upload-Limit")
+    (204, "Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Accept-Patch, Upload-Limit")
 );
 operation!(
     create,
@@ -50,14 +50,16 @@ operation!(
     (104, "IETF draft, interop 3 to 8: Location, Upload-Limit; then Upload-Offset of what is durable"),
     (
         201,
-        "Location, Upload-Offset, Millrace-Track; Upload-Expires (tus), Upload-Complete and Upload-Limit (IETF draft)"
+        "Location, Upload-Offset, Millrace-Track; Upload-Expires (tus), Upload-Complete and Upload-Limit (IETF draft). \
+         tus: Upload-Concat: partial makes no track; final;URLs joins those, and has an offset when it is stored"
     ),
-    (400, "A header is missing or bad"),
+    (400, "A header is missing or bad; tus: a partial upload that is named can't be joined"),
     (401, "Not signed in"),
     (403, "Not allowed to upload"),
     (412, "Another tus version"),
     (413, "Larger than the limit"),
-    (422, "The bytes aren't those that were promised")
+    (422, "The bytes aren't those that were promised"),
+    (460, "tus: created, and the bytes that came along hadn't their Upload-Checksum")
 );
 operation!(
     overridden,
@@ -77,7 +79,11 @@ operation!(
     "uploads",
     "How many bytes are durable. In the IETF draft, also without any field of it: stops a running append",
     params("id"),
-    (200, "tus: Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"),
+    (
+        200,
+        "tus: Upload-Offset (of a final upload once it is stored), Upload-Length or Upload-Defer-Length, Upload-Metadata, \
+         Upload-Concat, Upload-Expires"
+    ),
     (204, "IETF draft: Upload-Offset, Upload-Complete, Upload-Length, Upload-Limit, Repr-Digest"),
     (400, "IETF draft: the request tells what it asks"),
     (404, "No such upload"),
@@ -108,6 +114,7 @@ operation!(
         400,
         "A header is missing or bad; IETF draft: lengths disagree, the upload is complete, or the content has another digest"
     ),
+    (403, "tus: a final upload takes no bytes"),
     (404, "No such upload"),
     (409, "Another offset; the true one is told"),
     (410, "The upload ended"),
@@ -115,6 +122,7 @@ operation!(
     (415, "Another media type"),
     (422, "The bytes aren't those that were promised"),
     (423, "Another request is writing"),
+    (460, "tus: the bytes haven't their Upload-Checksum; nothing of them is kept"),
     (503, "Not now; Retry-After"),
     (507, "No space")
 );

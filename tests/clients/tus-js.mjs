@@ -1,7 +1,7 @@
 // Drives tus-js-client as a user's program does, and tells what happened: one JSON value per line.
 //
 //   node tus-js.mjs '{"endpoint", "token", "file", "chunkSize"?, "inCreation"?, "url"?, "stopAt"?, "terminate"?, "protocol"?,
-//                     "fromMemory"?}'
+//                     "fromMemory"?, "deferred"?, "parallel"?}'
 //
 // {"url", "track"}                    the server named the upload
 // {"method", "status", "offset"?}     an answer as it came
@@ -22,7 +22,11 @@ const source = asked.fromMemory ? readFileSync(asked.file) : createReadStream(as
 const upload = new Upload(source, {
     endpoint: asked.url ? undefined : asked.endpoint,
     uploadUrl: asked.url,
-    uploadSize: statSync(asked.file).size,
+    // It refuses to be told where it can't use it.
+    uploadSize: asked.deferred || asked.parallel ? null : statSync(asked.file).size,
+    uploadLengthDeferred: asked.deferred ?? false,
+    parallelUploads: asked.parallel ?? 1,
+    metadataForPartialUploads: { piece: 'of noise' },
     protocol: asked.protocol ?? 'tus-v1',
     chunkSize: asked.chunkSize ?? Infinity,
     uploadDataDuringCreation: asked.inCreation ?? false,

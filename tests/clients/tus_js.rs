@@ -5,6 +5,7 @@ use serde_json::json;
 use super::run::{MIB, Sample, assert_never_back, assert_stored, tus_js};
 use crate::support::{
     app::App,
+    parts,
     tus::{self, Upload},
 };
 
@@ -125,6 +126,30 @@ async fn the_ietf_draft_cut_in_mid_patch_goes_on_from_the_stored_url() {
         assert_stored(&app, &first.track, &first.url, &sample);
         app.until_clean().await;
     }
+}
+
+#[tokio::test]
+async fn a_length_that_it_learns_at_the_end() {
+    let asked = json!({ "deferred": true, "fromMemory": true, "chunkSize": 5 * MIB });
+    assert_eq!(uploaded(23 * MIB + 17, &asked).await, (1, 5));
+    // Here its last chunk is full, and it notices the end with nothing left to send.
+    let (posts, patches) = uploaded(10 * MIB, &asked).await;
+    assert!(posts == 1 && (2..=3).contains(&patches), "{patches}");
+}
+
+#[tokio::test]
+async fn four_partial_uploads_at_once() {
+    let app = App::start().await;
+    let sample = Sample::noise(47 * MIB + 17, 25);
+    let told = tus_js(&app, &sample, &json!({ "parallel": 4 }));
+    assert_eq!((told.ended.as_str(), told.count("POST"), told.count("PATCH")), ("success", 5, 4));
+    let whole = Upload { path: path(&told.url).to_owned(), track: told.track.clone() };
+    parts::assert_joined(&app, &whole, &sample.bytes).await;
+    assert_stored(&app, &told.track, &told.url, &sample);
+    assert_eq!(app.ask("SELECT count(*) FROM tracks").await, 1);
+    let own = "SELECT count(*) FROM uploads WHERE kind = 'partial' AND metadata = 'piece b2Ygbm9pc2U='";
+    assert_eq!(app.ask(own).await, 4);
+    app.until_clean().await;
 }
 
 /// The path of a URL that the client kept, absolute or not.

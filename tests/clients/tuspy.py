@@ -1,6 +1,6 @@
 """Drives tuspy as a user's program does, and tells what happened: one JSON value per line, as tus-js.mjs does.
 
-    python tuspy.py '{"endpoint", "token", "file", "chunkSize"?, "url"?, "stopAt"?}'
+    python tuspy.py '{"endpoint", "token", "file", "chunkSize"?, "url"?, "stopAt"?, "checksum"?}'
 
 Absent: judgement. The test compares.
 """
@@ -20,6 +20,7 @@ def tell(**what):
 
 tus = client.TusClient(asked["endpoint"], headers={"Authorization": f"Bearer {asked['token']}"})
 more = {"chunk_size": asked["chunkSize"]} if "chunkSize" in asked else {}
+more["upload_checksum"] = asked.get("checksum", False)
 uploader = tus.uploader(asked["file"], url=asked.get("url"), metadata={"filename": "noise.bin"}, **more)
 if "url" in asked:
     # What tuspy learnt from HEAD.

@@ -38,3 +38,14 @@ async fn after_a_stop_another_process_goes_on_from_the_same_byte() {
     assert_stored(&app, &first.track, &first.url, &sample);
     app.until_clean().await;
 }
+
+#[tokio::test]
+async fn every_chunk_with_its_checksum() {
+    let app = App::start().await;
+    let sample = Sample::noise(23 * MIB + 17, 34);
+    let told = tuspy(&app, &sample, &json!({ "chunkSize": 7 * MIB, "checksum": true }));
+    assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 4));
+    assert_never_back(&[&told]);
+    assert_stored(&app, &told.track, &told.url, &sample);
+    app.until_clean().await;
+}

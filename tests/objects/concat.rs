@@ -6,7 +6,8 @@ use reqwest::Method;
 
 use super::{app, nodes::nodes};
 use crate::support::{
-    parts::{assert_joined, failed, joined, opened, stored},
+    garage::Garage,
+    parts::{assert_joined, failed, joined, named, opened, post, stored},
     s3::{Action, Answer, Op, Rule, Strict},
     sound::noise,
     tus::{self, request},
@@ -156,4 +157,60 @@ async fn only_so_many_are_joined_at_once() {
     for whole in &all {
         assert_joined(&app, whole, &bytes).await;
     }
+}
+
+#[tokio::test]
+async fn a_real_store_copies_too() {
+    let garage = Garage::start().await;
+    let app = app(garage.settings(), &[SMALL_PARTS]).await;
+    let bytes = noise(32 * MIB + 17, 78);
+    let mut partials = Vec::new();
+    for piece in [&bytes[..11 * MIB], &bytes[11 * MIB..12 * MIB], &bytes[12 * MIB..]] {
+        partials.push(stored(&app, piece).await);
+    }
+    let whole = joined(&app, &partials.iter().collect::<Vec<_>>(), &bytes).await;
+    assert_joined(&app, &whole, &bytes).await;
+    let key = format!("tracks/{}/{}", whole.track, whole.path.rsplit('/').next().unwrap());
+    assert!(garage.site().read(&key).await == bytes, "the object is the file");
+    app.until_clean().await;
+    assert!(garage.multiparts().await.is_empty() && garage.objects("tails/").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_partial_that_rotted_is_never_published() {
+    // No digest was promised: what was stored is the promise.
+    let store = Strict::start();
+    let app = app(store.settings(), &[SMALL_PARTS]).await;
+    let bytes = noise(12 * MIB, 79);
+    let rot = store.faults().add(Rule::on(Op::UploadPart, Action::Rot { at: 1000 }).key("partials/").part(2).once());
+    let one = stored(&app, &bytes).await;
+    assert_eq!(rot.hits(), 1);
+    let answer = post(&app, &named(&[&one])).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let whole = tus::upload(&answer);
+    assert_eq!(failed(&app, &whole).await, "partial_lost");
+    assert!(store.keys("tracks/").is_empty());
+}
+
+#[tokio::test]
+async fn the_least_memory_is_enough_for_many() {
+    let store = Strict::start();
+    let least = [SMALL_PARTS, ("UPLOAD_MEMORY_BYTES", "8MiB"), ("UPLOAD_PARTS_IN_FLIGHT", "1")];
+    let app = app(store.settings(), &least).await;
+    let bytes = noise(17 * MIB, 80);
+    let mut partials = Vec::new();
+    for piece in bytes.chunks(4 * MIB) {
+        partials.push(stored(&app, piece).await);
+    }
+    let all: Vec<_> = partials.iter().collect();
+    let mut wholes = Vec::new();
+    for _ in 0..4 {
+        wholes.push(joined(&app, &all, &bytes).await);
+    }
+    // And a client that wants its share meanwhile.
+    let beside = tus::whole(&app, "x.bin", &bytes).await;
+    for whole in wholes.iter().chain([&beside]) {
+        assert_joined(&app, whole, &bytes).await;
+    }
+    app.until_clean().await;
 }

@@ -52,6 +52,8 @@ fn id(url: &str) -> Option<Id<Upload>> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -77,5 +79,7 @@ mod tests {
         }
         assert_eq!(read(&format!("final;/profiles/{one}")), None);
         assert_eq!(read(&format!("final;{one}")), None);
+        let long = HeaderValue::try_from(format!("final;{}", format!("/files/{one} ").repeat(500))).unwrap();
+        assert!(wanted(&HeaderMap::from_iter([(CONCAT, long)])).is_err());
     }
 }
