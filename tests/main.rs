@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report, also in what the tests share")]
 
 mod api;
+mod chunks;
 mod cli;
 mod clients;
 mod files;

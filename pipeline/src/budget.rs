@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::spare::Spare;
 
@@ -22,6 +22,7 @@ pub struct Budget {
     bytes: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     spare: Arc<Spare>,
+    shortage: Arc<Notify>,
     total: usize,
 }
 
@@ -29,7 +30,13 @@ impl Budget {
     /// A budget of `bytes` (at most 4 GiB - 1, see `Limits::check`).
     pub fn new(bytes: u64) -> Self {
         let total = usize::try_from(bytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { bytes: Arc::new(Semaphore::new(total)), waiting: Arc::default(), spare: Arc::default(), total }
+        Self {
+            bytes: Arc::new(Semaphore::new(total)),
+            waiting: Arc::default(),
+            spare: Arc::default(),
+            shortage: Arc::default(),
+            total,
+        }
     }
 
     /// Waits in line for `bytes`. Cancel-safe: a dropped wait gives up its place.
@@ -40,6 +47,7 @@ impl Budget {
         }
         self.spare.shed(u64::from(wanted).saturating_sub(self.bytes.available_permits() as u64));
         let _in_line = InLine::enter(&self.waiting);
+        self.shortage.notify_waiters();
         Arc::clone(&self.bytes).acquire_many_owned(wanted).await.expect("the budget is never closed")
     }
 
@@ -56,6 +64,26 @@ impl Budget {
     /// Somebody waits: the idle should give back.
     pub fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Resolves while somebody waits: for who holds what could be done without. Cancel-safe.
+    pub async fn shortage(&self) {
+        let begins = self.shortage.notified();
+        tokio::pin!(begins);
+        begins.as_mut().enable();
+        if !self.is_short() {
+            begins.await;
+        }
+    }
+
+    /// Bytes that nobody has reserved.
+    pub fn free(&self) -> usize {
+        self.bytes.available_permits()
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     /// Bytes reserved now.

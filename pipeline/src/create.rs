@@ -12,6 +12,7 @@ use schema::{
 use uuid::Uuid;
 
 use crate::{
+    chunks,
     engine::{Engine, db_int},
     lease::interval,
     limits::PartMap,
@@ -26,6 +27,10 @@ impl Engine {
     pub async fn create(self: &Arc<Self>, new: NewUpload) -> Result<Look, CreateError> {
         if let Some(length) = new.length.filter(|l| *l > self.limits.max_bytes) {
             return Err(CreateError::TooLarge { length, max: self.limits.max_bytes });
+        }
+        let fits = |length: &u64| self.chunks_fit(PartMap::choose(&self.limits, Some(*length)));
+        if let Some(length) = new.length.filter(|length| new.door == chunks::DOOR && !fits(length)) {
+            return Err(CreateError::TooLarge { length, max: self.chunked_max() });
         }
         let mut tx = self.db.begin().await?;
         self.admit(&mut tx, new.owner, new.length.unwrap_or(0)).await?;

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     budget::Budget,
+    chunks::line::Lines,
     join::Joins,
     lease::{Holders, interval},
     limits::{Limits, MEDIA_SHARE},
@@ -55,6 +56,8 @@ pub struct Engine {
     pub(crate) budget: Budget,
     pub(crate) media_budget: Budget,
     pub(crate) holders: Arc<Holders>,
+    /// Of the uploads whose chunks this process takes.
+    pub(crate) lines: Lines,
     /// Of the uploads that somebody writes or encodes now; each lives as long as one of them holds it.
     pub(crate) windows: Mutex<HashMap<Uuid, Weak<Window>>>,
     pub(crate) slots: Arc<Semaphore>,
@@ -78,6 +81,7 @@ impl Engine {
         let media = limits.memory_bytes / MEDIA_SHARE;
         Arc::new(Self {
             budget: Budget::new(limits.memory_bytes - media),
+            lines: Lines::new(limits.memory_bytes - media),
             media_budget: Budget::new(media),
             slots: Arc::new(Semaphore::new(limits.workers)),
             db,
@@ -134,6 +138,15 @@ impl Engine {
     /// # Errors
     /// `Missing`, `Gone`, `Db`.
     pub async fn look(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
+        let look = self.look_at(owner, id).await?;
+        if matches!(look.state, upload::State::Aborted | upload::State::Expired | upload::State::Failed) {
+            return Err(LookError::Gone { state: look.state, reason: look.reason });
+        }
+        Ok(look)
+    }
+
+    /// The same, whatever has become of it.
+    pub(crate) async fn look_at(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let row = sqlx::query!(
             "SELECT track_id, door, kind, concat, ended, state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
                     expires_at <= now() AS \"overdue!\"
@@ -151,9 +164,6 @@ impl Engine {
             upload::State::Stored if row.overdue => upload::State::Aborted,
             state => state,
         };
-        if matches!(state, upload::State::Aborted | upload::State::Expired | upload::State::Failed) {
-            return Err(LookError::Gone { state, reason: row.reason });
-        }
         Ok(Look {
             id,
             track: row.track_id.map(Into::into),
@@ -197,6 +207,7 @@ impl Engine {
         }
         tx.commit().await?;
         drop(holding);
+        self.lines.end(id);
         match look.track {
             Some(track) => self.settle_window(track, Phase::Gone, look.offset),
             None => self.joins.wake(),
@@ -217,7 +228,8 @@ impl Engine {
     }
 
     /// Deletes, after `wait`, what an upload has in the store: the transaction that makes it right says so in rows. The
-    /// object too, which a judgement after the completion leaves whole under its private key.
+    /// object too, which a judgement after the completion leaves whole under its private key. Who is sending a chunk
+    /// loses the right to commit it.
     pub(crate) async fn trash_bytes(
         &self,
         tx: &mut schema::Tx<'_>,
@@ -234,6 +246,7 @@ impl Engine {
         )
         .execute(&mut **tx)
         .await?;
+        sqlx::query!("DELETE FROM upload_claims WHERE upload_id = $1", id.uuid()).execute(&mut **tx).await?;
         Ok(())
     }
 

@@ -17,6 +17,8 @@ mod origin;
 mod session;
 mod writing;
 
+pub mod chunks;
+
 pub mod budget;
 mod parts;
 pub mod scan;

@@ -22,7 +22,7 @@ pub const PARTS_IN_FLIGHT: u64 = 3;
 pub const S3_PARTS_MAX: u64 = 10_000;
 
 /// A margin below [`S3_PARTS_MAX`], so that rounding the part length up to a MiB can't reach it.
-const PARTS_AIM: u64 = 9_900;
+pub(crate) const PARTS_AIM: u64 = 9_900;
 
 /// The share of the memory budget that bytes on their way to the media worker may pin: one in this many.
 pub const MEDIA_SHARE: u64 = 4;

@@ -68,12 +68,12 @@ pub(crate) async fn commit(
                 insert_part(&mut tx, lease.upload, lease.epoch, part, piece.sha_state.as_deref()).await?;
                 bury_covered(&mut tx, lease.upload, part.off, part.len).await?;
                 if let Some(copy) = copy {
-                    insert_tail(&mut tx, lease, copy, None, Some(part.part_no)).await?;
+                    insert_tail(&mut tx, lease.upload, lease.epoch, copy, None, Some(part.part_no)).await?;
                 }
             }
             What::Tail(tail) => {
                 bury_covered(&mut tx, lease.upload, tail.off, tail.len).await?;
-                insert_tail(&mut tx, lease, tail, piece.sha_state.as_deref(), None).await?;
+                insert_tail(&mut tx, lease.upload, lease.epoch, tail, piece.sha_state.as_deref(), None).await?;
             }
         }
     }
@@ -107,9 +107,10 @@ async fn bury_covered(tx: &mut Tx<'_>, upload: Id<Upload>, off: u64, len: u64) -
     Ok(())
 }
 
-async fn insert_tail(
+pub(crate) async fn insert_tail(
     tx: &mut Tx<'_>,
-    lease: &Lease,
+    upload: Id<Upload>,
+    epoch: i64,
     tail: &Tail,
     sha_state: Option<&[u8]>,
     shadows_part: Option<i32>,
@@ -117,13 +118,13 @@ async fn insert_tail(
     sqlx::query!(
         "INSERT INTO upload_tails (upload_id, off, len, object_key, crc64, sha_state, epoch, shadows_part)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        lease.upload.uuid(),
+        upload.uuid(),
         db_int(tail.off),
         db_int(tail.len),
         tail.key,
         tail.crc64.cast_signed(),
         sha_state,
-        lease.epoch,
+        epoch,
         shadows_part
     )
     .execute(&mut **tx)
@@ -212,6 +213,19 @@ pub(crate) async fn standing(db: &PgPool, lease: &Lease) -> sqlx::Result<Option<
         tails_crc,
         shadow: row.shadow_from..row.shadow_to,
     }))
+}
+
+/// How far the digest is known, and its midstate there: nowhere behind it does it have to begin again.
+pub(crate) async fn midstate_known(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<(u64, crate::digest::Sha)> {
+    let row = sqlx::query!(
+        "SELECT off + len AS \"at!\", sha_state AS \"sha_state!\" FROM upload_parts
+          WHERE upload_id = $1 AND sha_state IS NOT NULL ORDER BY part_no DESC LIMIT 1",
+        upload.uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    let known = row.and_then(|r| Some((from_db(r.at), crate::digest::Sha::resume(&r.sha_state)?)));
+    Ok(known.unwrap_or_default())
 }
 
 /// The digest's midstate at `offset`: the row that ends there brought it along. `None`: a hole came before.

@@ -1,6 +1,6 @@
 //! What a crash left half-done, taken up again.
 //!
-//! At start: leases of this node's earlier process are void, as the data folder is locked by this one. Then, and at every
+//! At start: leases and claims of this node's earlier process are void, as the data folder is locked by this one. Then, and at every
 //! tick: uploads whose last byte is committed and whose writer is gone are sealed from their rows.
 //! Absent: bytes in memory. What wasn't committed wasn't acknowledged, and the client sends it again.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use schema::{Id, caller::Account, upload::Upload};
 
-use crate::{engine::Engine, lease};
+use crate::{chunks, engine::Engine, lease};
 
 /// Uploads taken up in one tick.
 const BATCH: i64 = 50;
@@ -23,7 +23,8 @@ impl Engine {
     /// # Errors
     /// Only the database's.
     pub async fn start(&self) -> sqlx::Result<()> {
-        let held = lease::forget_own(&self.db, self.node, self.shadows()).await?;
+        let held = lease::forget_own(&self.db, self.node, self.shadows()).await?
+            + chunks::claim::forget_own(&self.db, self.node, self.shadows() > 0).await?;
         if held > 0 {
             tracing::info!(held, "took back what an earlier process of this node held");
         }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     check::{Check, CheckError},
+    chunks,
     engine::Engine,
     lease::{Holding, Lease},
     parts,
@@ -186,6 +187,10 @@ impl Engine {
         request: &Append,
     ) -> Option<Result<Appended, AppendError>> {
         let &Append { offset, announced, ends, length: said, .. } = request;
+        if look.door == chunks::DOOR {
+            // Its parts have writers of their own.
+            return Some(Err(LookError::Missing.into()));
+        }
         if look.kind == Kind::Final {
             return Some(Err(AppendError::Final));
         }

@@ -43,6 +43,7 @@ impl Engine {
         let joining = tokio::spawn(Arc::clone(&self).join_due());
         let hearing = tokio::spawn(Arc::clone(&self).hear_others());
         let orphans = tokio::spawn(Arc::clone(&self).sweep_orphans());
+        let keeping = tokio::spawn(Arc::clone(&self).keep_room());
         loop {
             self.budget.spare().air();
             if let Err(error) = self.recover_once().await {
@@ -60,6 +61,7 @@ impl Engine {
         let _ = joining.await;
         let _ = hearing.await;
         let _ = orphans.await;
+        let _ = keeping.await;
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -85,6 +87,7 @@ impl Engine {
             "SELECT id, track_id FROM uploads
               WHERE state IN ('opened', 'receiving') AND expires_at < now() AND (node IS NULL OR lease_until < now())
                 AND NOT coalesce(ended AND committed = length, false)
+                AND NOT EXISTS (SELECT 1 FROM upload_claims c WHERE c.upload_id = uploads.id AND c.claim_until > now())
               ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED",
             BATCH
         )

@@ -103,6 +103,11 @@ impl Window {
         }
     }
 
+    /// Somebody reads here.
+    pub fn is_followed(&self) -> bool {
+        self.lock().followers > 0
+    }
+
     /// The next bytes, at `offset`, on their way to the store.
     pub fn offer(&self, offset: u64, bytes: &Bytes) {
         let mut inner = self.lock();

@@ -98,6 +98,7 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
     let mut routes = Vec::new();
     if has(Role::Uploads) {
         routes.extend(stream_server::uploads::routes(engine));
+        routes.extend(stream_server::chunks::routes(engine));
     }
     if has(Role::Playback) {
         routes.extend(stream_server::media::routes(&Media { engine: Arc::clone(engine), keys: grants.clone() }));

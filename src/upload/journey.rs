@@ -26,6 +26,7 @@ use super::{
     hash::{Hash, READ_BYTES},
     patience::Patience,
     record::{Known, Look, Place, Record},
+    scatter::SCATTER_BYTES_MIN,
     show::{Done, Show},
     tus::{Client, Problem, Track, WireError},
 };
@@ -42,7 +43,7 @@ const CHUNK_BYTES_MAX: u64 = 64 << 20;
 /// … down to this.
 const CHUNK_BYTES_MIN: u64 = 1 << 20;
 /// A server that keeps losing uploads has lost us.
-const RESTARTS_MAX: u32 = 3;
+pub(super) const RESTARTS_MAX: u32 = 3;
 /// Between looks at a track that is being encoded: quick for a short one, rare for a long one.
 const POLL_MIN: Duration = Duration::from_millis(200);
 /// As above.
@@ -54,14 +55,16 @@ pub struct Journey {
     pub records: PathBuf,
     pub wait: bool,
     pub show: Show,
+    /// Chunks of one file at once.
+    pub ways: usize,
 }
 
 /// One file, while it is on its way.
-struct Passenger<'a> {
-    path: &'a Path,
-    look: Look,
-    record: Record,
-    bar: ProgressBar,
+pub(super) struct Passenger<'a> {
+    pub(super) path: &'a Path,
+    pub(super) look: Look,
+    pub(super) record: Record,
+    pub(super) bar: ProgressBar,
 }
 
 impl Journey {
@@ -96,7 +99,7 @@ impl Journey {
             file.record.forget();
         }
         let early = if file.look.size <= HASH_FIRST_BYTES_MAX { Some(hash.get().await?.to_owned()) } else { None };
-        let place = self.send(file, known, early.as_deref(), done).await?;
+        let place = self.bring(file, known, early.as_deref(), done).await?;
         let sha256 = hash.get().await?;
         file.unchanged()?;
         done.sha256 = Some(sha256.to_owned());
@@ -136,7 +139,26 @@ impl Journey {
         }
     }
 
-    /// Until the server has every byte.
+    /// Until the server has every byte: a large file by several chunks at once, where the server takes them.
+    async fn bring(
+        &self,
+        file: &Passenger<'_>,
+        known: Option<Place>,
+        sha256: Option<&str>,
+        done: &mut Done,
+    ) -> anyhow::Result<Place> {
+        let in_chunks = known.as_ref().map(|place| place.chunk_bytes.is_some());
+        if in_chunks.unwrap_or(self.ways > 1 && file.look.size >= SCATTER_BYTES_MIN) {
+            match self.scatter(file, known, sha256, done).await? {
+                Some(place) => Ok(place),
+                None => self.send(file, None, sha256, done).await,
+            }
+        } else {
+            self.send(file, known, sha256, done).await
+        }
+    }
+
+    /// Until the server has every byte, one after the other.
     async fn send(
         &self,
         file: &Passenger<'_>,
@@ -199,7 +221,7 @@ impl Journey {
         let mut metadata = vec![("filename", name.as_ref()), ("filetype", files::media_type(file.path))];
         metadata.extend(sha256.map(|sha256| ("sha256", sha256)));
         let made = self.client.create(file.look.size, &metadata).await?;
-        Ok(Place { upload: made.upload, track: made.track, finished: false })
+        Ok(Place { upload: made.upload, track: made.track, finished: false, chunk_bytes: None })
     }
 
     /// Asks for the offset if it isn't known, or sends from there on; the offset after it.
@@ -216,14 +238,12 @@ impl Journey {
         })?;
         let length = left.min(chunk);
         let sent = Arc::new(AtomicU64::new(0));
-        let body = body(file, offset, length, Arc::clone(&sent)).await.map_err(|e| WireError::Final(e.to_string()))?;
+        let bar = file.bar.clone();
+        let body = body(file.path, offset, length, Arc::clone(&sent), move |_, all| bar.set_position(offset + all));
+        let body = body.await.map_err(|e| WireError::Final(e.to_string()))?;
         tokio::select! {
             at = self.client.append(upload, offset, length, body) => at,  // dropped: the connection closes, HEAD tells
-            () = stalled(&sent) => Err(WireError::Passing {
-                why: format!("nothing moved for {} s", STALL_MAX.as_secs()),
-                wait: None,
-                answered: true,
-            }),
+            stalled = stall(&sent) => Err(stalled),
         }
     }
 
@@ -256,7 +276,7 @@ impl Journey {
 }
 
 impl Passenger<'_> {
-    fn unchanged(&self) -> anyhow::Result<()> {
+    pub(super) fn unchanged(&self) -> anyhow::Result<()> {
         if Look::at(self.path)? == self.look {
             return Ok(());
         }
@@ -290,20 +310,25 @@ fn ended(file: &Passenger<'_>, track: &Track, sha256: &str) -> anyhow::Result<bo
     }
 }
 
-/// A part of the file as a body that is read while it is sent.
-async fn body(file: &Passenger<'_>, offset: u64, length: u64, sent: Arc<AtomicU64>) -> std::io::Result<Body> {
-    let mut source = tokio::fs::File::open(file.path).await?;
+/// A part of the file as a body that is read while it is sent. `on_bytes` hears how many went now, and in all.
+pub(super) async fn body(
+    path: &Path,
+    offset: u64,
+    length: u64,
+    sent: Arc<AtomicU64>,
+    on_bytes: impl Fn(u64, u64) + Send + 'static,
+) -> std::io::Result<Body> {
+    let mut source = tokio::fs::File::open(path).await?;
     source.seek(std::io::SeekFrom::Start(offset)).await?;
-    let bar = file.bar.clone();
     let chunks = ReaderStream::with_capacity(source.take(length), READ_BYTES).inspect(move |chunk| {
         let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        bar.set_position(offset + sent.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        on_bytes(bytes, sent.fetch_add(bytes, Ordering::Relaxed) + bytes);
     });
     Ok(Body::wrap_stream(chunks))
 }
 
 /// Ends when no byte was taken for too long.
-async fn stalled(sent: &AtomicU64) {
+pub(super) async fn stall(sent: &AtomicU64) -> WireError {
     let (mut before, mut since) = (0, Instant::now());
     while since.elapsed() < STALL_MAX {
         tokio::time::sleep(STALL_LOOK).await;
@@ -312,4 +337,6 @@ async fn stalled(sent: &AtomicU64) {
             (before, since) = (now, Instant::now());
         }
     }
+    let why = format!("nothing moved for {} s", STALL_MAX.as_secs());
+    WireError::Passing { why, wait: None, answered: true }
 }

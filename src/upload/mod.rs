@@ -1,14 +1,16 @@
-//! `millrace upload`: files to a server, over tus 1.0.
+//! `millrace upload`: files to a server, over tus 1.0, and large ones in several chunks at once.
 //!
 //! Promise: what the server acknowledged isn't sent again, not after Ctrl-C and not after a reboot; a file that changed
 //! in between starts anew; nothing counts as sent until the server's SHA-256 is that of the file.
 //! Absent: deleting on the server what is no longer here.
 
+mod chunks;
 mod files;
 mod hash;
 mod journey;
 mod patience;
 mod record;
+mod scatter;
 mod show;
 mod tus;
 
@@ -40,7 +42,7 @@ pub struct Args {
     /// File with the bearer token [default: MILLRACE_TOKEN_FILE, or the data folder's owner-token for a local server]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// How many files at once
+    /// How many files at once; of a single large file, how many chunks
     #[arg(long, value_name = "N", default_value_t = PARALLEL_DEFAULT, value_parser = clap::value_parser!(u8).range(1..=32))]
     parallel: u8,
     /// Print one JSON line per file instead of bars
@@ -67,6 +69,7 @@ pub async fn run(loaded: &Loaded, args: Args) -> anyhow::Result<ExitCode> {
         client: Client::new(server, token)?,
         records: loaded.state_dir.join("uploads"),
         wait: !args.no_wait,
+        ways: (usize::from(args.parallel) / files.len()).max(1),
         show: show.clone(),
     });
     let all = stream::iter(files.into_iter().map(|file| {

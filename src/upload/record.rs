@@ -33,6 +33,9 @@ pub struct Place {
     pub track: Option<String>,
     /// Whether all of it is there, verified.
     pub finished: bool,
+    /// How the file is cut, if it goes in chunks.
+    #[serde(default)]
+    pub chunk_bytes: Option<u64>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -144,7 +147,7 @@ mod tests {
         let (file, server) = (dir.path().join("a.wav"), Url::parse("http://127.0.0.1:1/").unwrap());
         fs::write(&file, b"one").unwrap();
         let look = Look::at(&file).unwrap();
-        let place = Place { upload: "/files/1".into(), track: None, finished: false };
+        let place = Place { upload: "/files/1".into(), track: None, finished: false, chunk_bytes: None };
         {
             let record = Record::open(dir.path(), &server, &file).unwrap();
             assert!(matches!(record.recall(look), Known::Nothing));

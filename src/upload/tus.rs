@@ -13,7 +13,7 @@ use url::Url;
 /// Connecting to a server that is there takes milliseconds.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// An answer without a body to send: a server under load, behind a proxy.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What a server may ask us to wait, at most.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A problem document is a few lines.
@@ -149,7 +149,7 @@ impl Client {
         self.server.join(&track_path(id)).map(String::from).unwrap_or_default()
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.server.clone();
         url.set_path(path);
         let request = self.http.request(method, url).header("tus-resumable", "1.0.0");
@@ -164,7 +164,7 @@ fn track_path(id: &str) -> String {
     format!("/api/v1/tracks/{id}")
 }
 
-async fn accept(sent: reqwest::Result<Response>, wanted: &[StatusCode]) -> Result<Response, WireError> {
+pub(super) async fn accept(sent: reqwest::Result<Response>, wanted: &[StatusCode]) -> Result<Response, WireError> {
     let answer = sent.map_err(|e| passing(&e))?;
     let status = answer.status();
     if wanted.contains(&status) {
@@ -172,7 +172,10 @@ async fn accept(sent: reqwest::Result<Response>, wanted: &[StatusCode]) -> Resul
     }
     let wait = text(&answer, &RETRY_AFTER).and_then(|s| s.parse().ok()).map(Duration::from_secs);
     let moved = text(&answer, &LOCATION);
-    let why = said(answer).await;
+    let (code, why) = said(answer).await;
+    if code == "chunk_differs" {
+        return Err(WireError::Final("the server has other bytes than the file now has: send it again".into()));
+    }
     Err(match status.as_u16() {
         300..=399 => {
             let to = moved.unwrap_or_default();
@@ -188,19 +191,19 @@ async fn accept(sent: reqwest::Result<Response>, wanted: &[StatusCode]) -> Resul
     })
 }
 
-/// The server's own words, or its status.
-async fn said(mut answer: Response) -> String {
+/// The server's code, if it names one, and its own words, or its status.
+async fn said(mut answer: Response) -> (String, String) {
     let status = answer.status().to_string();
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         body.extend_from_slice(&chunk);
         if body.len() > PROBLEM_BYTES_MAX {
-            return status;
+            return (String::new(), status);
         }
     }
     match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) if !problem.detail.is_empty() => format!("{status}: {}", problem.detail),
-        _ => status,
+        Ok(problem) if !problem.detail.is_empty() => (problem.code, format!("{status}: {}", problem.detail)),
+        _ => (String::new(), status),
     }
 }
 
@@ -214,7 +217,7 @@ fn text(answer: &Response, name: &HeaderName) -> Option<String> {
 }
 
 /// No answer came. The last cause says most: "connection refused".
-fn passing(e: &reqwest::Error) -> WireError {
+pub(super) fn passing(e: &reqwest::Error) -> WireError {
     let mut cause: &dyn std::error::Error = e;
     while let Some(deeper) = cause.source() {
         cause = deeper;

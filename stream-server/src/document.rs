@@ -3,9 +3,30 @@
 
 use utoipa::OpenApi;
 
+use crate::chunks::shapes::{Created, Failure, Standing, Stored, Wanted};
+
 /// The routes of uploads and media.
 #[derive(OpenApi)]
-#[openapi(paths(options, options_one, create, overridden, offset, shown, append, terminate, entry, below))]
+#[openapi(
+    paths(
+        options,
+        options_one,
+        create,
+        overridden,
+        offset,
+        shown,
+        append,
+        terminate,
+        entry,
+        below,
+        chunks_create,
+        chunks_progress,
+        chunks_put,
+        chunks_complete,
+        chunks_terminate,
+    ),
+    components(schemas(Wanted, Created, Standing, Failure, Stored))
+)]
 struct Routes;
 
 /// The document.
@@ -15,10 +36,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 macro_rules! operation {
     ($name:ident, $method:ident, $path:literal, $tag:literal, $summary:literal,
-     $(params($($param:literal),*),)? $(($status:literal, $said:literal)),+) => {
+     $(params($($param:literal),*),)? $(body($body:ty),)? $(($status:literal, $said:literal $(, $told:ty)?)),+) => {
         #[doc = $summary]
         #[utoipa::path($method, path = $path, tag = $tag, $(params($(($param = String, Path)),*),)?
-            responses($((status = $status, description = $said)),+))]
+            $(request_body = $body,)? responses($((status = $status, description = $said $(, body = $told)?)),+))]
         #[expect(dead_code, reason = "the macro above it makes the document; the handlers are beside their routes")]
         fn $name() {}
     };
@@ -162,4 +183,71 @@ operation!(
     (403, "The link isn't valid, or not any more"),
     (404, "Not there"),
     (416, "No such range")
+);
+operation!(
+    chunks_create,
+    post,
+    "/api/v1/uploads",
+    "uploads",
+    "Creates an upload whose chunks come in any order, and its track",
+    body(Wanted),
+    (201, "How the file is cut into chunks", Created),
+    (400, "A value is missing or bad"),
+    (401, "Not signed in"),
+    (403, "Not allowed to upload"),
+    (413, "Larger than the limit"),
+    (422, "A value of another type")
+);
+operation!(
+    chunks_progress,
+    get,
+    "/api/v1/uploads/{id}",
+    "uploads",
+    "What is there of an upload",
+    params("id"),
+    (200, "All that is there", Standing),
+    (404, "No such upload"),
+    (410, "It ended")
+);
+operation!(
+    chunks_put,
+    put,
+    "/api/v1/uploads/{id}/chunks/{n}",
+    "uploads",
+    "One chunk, counted from 0; Content-Digest and Repr-Digest are checked if sent",
+    params("id", "n"),
+    (204, "It is durable"),
+    (400, "Too few bytes, or another checksum"),
+    (404, "No such upload or chunk"),
+    (409, "It is there with other bytes, another request is sending it, or the upload is complete"),
+    (410, "The upload ended"),
+    (413, "Too many bytes"),
+    (503, "Not now; Retry-After"),
+    (507, "No space")
+);
+operation!(
+    chunks_complete,
+    post,
+    "/api/v1/uploads/{id}/complete",
+    "uploads",
+    "Ends an upload whose chunks are all there; asked again, it says the same",
+    params("id"),
+    (200, "Verified and stored", Stored),
+    (404, "No such upload"),
+    (409, "Chunks are missing: which ones"),
+    (410, "It ended"),
+    (422, "The bytes aren't those that were promised"),
+    (503, "It is still being stored; ask again")
+);
+operation!(
+    chunks_terminate,
+    delete,
+    "/api/v1/uploads/{id}",
+    "uploads",
+    "Ends an upload; a stored track lives on",
+    params("id"),
+    (204, "Ended"),
+    (404, "No such upload"),
+    (409, "It is being stored"),
+    (410, "It ended before")
 );

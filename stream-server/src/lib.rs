@@ -1,8 +1,9 @@
-//! Bytes over HTTP: uploads in (`uploads`), playlists and segments out (`media`).
+//! Bytes over HTTP: uploads in (`uploads`, `chunks`), playlists and segments out (`media`).
 //!
 //! The doors translate between a protocol and the engine's verbs; they decide nothing about bytes.
 //! Absent: who may play what. A grant says that, and is only verified here.
 
+pub mod chunks;
 mod document;
 pub mod media;
 pub mod uploads;

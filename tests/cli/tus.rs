@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use super::door;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
@@ -48,8 +49,16 @@ pub struct Seen {
     pub token: Option<String>,
     /// Ends every stall.
     pub released: bool,
+    /// Length of chunks; without one there is no chunk door.
+    pub chunk_bytes: Option<usize>,
+    /// What came by it, by upload.
+    pub chunks: BTreeMap<String, BTreeMap<usize, Vec<u8>>>,
+    /// So many chunks are taken; the others stand still until there is no such bound.
+    pub pass: Option<usize>,
+    /// Chunks under way, now and at most.
+    pub under_way: (usize, usize),
     polls: BTreeMap<String, usize>,
-    made: usize,
+    pub made: usize,
 }
 
 #[derive(Clone)]
@@ -58,10 +67,10 @@ pub struct Server {
     seen: Arc<Mutex<Seen>>,
 }
 
-struct Request {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Server {
@@ -98,6 +107,9 @@ impl Server {
         });
         if !known {
             return answer(&mut to, "401 Unauthorized", &[], "");
+        }
+        if request.path.starts_with(door::PATH) {
+            return door::serve(self, &request, &mut from, &mut to);
         }
         match request.method.as_str() {
             "POST" => self.create(&request, &mut to),
@@ -232,7 +244,7 @@ fn read_head(from: &mut impl BufRead) -> std::io::Result<Request> {
     }
 }
 
-fn answer(to: &mut TcpStream, status: &str, headers: &[(&str, String)], body: &str) -> std::io::Result<()> {
+pub fn answer(to: &mut TcpStream, status: &str, headers: &[(&str, String)], body: &str) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nTus-Resumable: 1.0.0\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));

@@ -13,18 +13,18 @@ use serde_json::Value;
 use super::tus::{Fault, Server, hex};
 use crate::postgres::daemon::{finish, folder, kill, millrace};
 
-struct Desk {
-    dir: tempfile::TempDir,
-    server: Server,
+pub struct Desk {
+    pub dir: tempfile::TempDir,
+    pub server: Server,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: folder(), server: Server::start() }
     }
 
     /// A file with bytes that no two places share.
-    fn file(&self, name: &str, size: usize) -> (PathBuf, Vec<u8>) {
+    pub fn file(&self, name: &str, size: usize) -> (PathBuf, Vec<u8>) {
         let path = self.dir.path().join(name);
         let mut state = size as u64 + 1;
         let bytes: Vec<u8> = (0..size)
@@ -38,7 +38,7 @@ impl Desk {
         (path, bytes)
     }
 
-    fn upload(&self, path: &Path) -> Command {
+    pub fn upload(&self, path: &Path) -> Command {
         let mut command = millrace(&self.dir.path().join("data"));
         command.arg("upload").arg(path).args(["--json", "--server", &self.server.url]);
         command
@@ -49,12 +49,12 @@ impl Desk {
         run(self.upload(path))
     }
 
-    fn stored(&self, upload: &str) -> Vec<u8> {
+    pub fn stored(&self, upload: &str) -> Vec<u8> {
         self.server.with(|seen| seen.uploads[upload].bytes.clone())
     }
 }
 
-fn run(command: Command) -> (i32, Vec<Value>) {
+pub fn run(command: Command) -> (i32, Vec<Value>) {
     let (status, out, errors) = finish(command);
     assert!(!errors.contains("panicked"), "{errors}");
     (status.code().unwrap(), out.lines().map(|line| serde_json::from_str(line).unwrap()).collect())

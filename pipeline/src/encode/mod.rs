@@ -119,12 +119,13 @@ impl Engine {
             self.tasks.spawn(async move {
                 let claimed = job::claim_for(&engine.db, KIND, track.uuid(), engine.node, engine.limits.lease).await;
                 match claimed {
-                    Ok(Some(job)) => engine.encode(job, window, slot).await,
+                    Ok(Some(job)) => engine.encode(job, Arc::clone(&window), slot).await,
                     Ok(None) => {}
                     Err(error) => {
                         tracing::warn!(track.id = %track, %error, "live encode not started; it starts when stored")
                     }
                 }
+                window.follow(false);
             });
         }
         window

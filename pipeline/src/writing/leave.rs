@@ -164,7 +164,7 @@ async fn copied_in_store(
 }
 
 /// A part, and where a dead holder may still overwrite it, its copy, which nobody else can.
-async fn put_twice(
+pub(crate) async fn put_twice(
     store: &dyn Store,
     to: &Multipart,
     part: &Part,

@@ -7,6 +7,8 @@
 
 mod leave;
 
+pub(crate) use leave::put_twice;
+
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};

@@ -13,7 +13,7 @@ mod ietf;
 mod metadata;
 mod offset;
 mod terminate;
-mod wire;
+pub(crate) mod wire;
 
 use std::{sync::Arc, time::Duration};
 

@@ -93,7 +93,7 @@ pub(super) fn id(text: &str) -> Result<Id<Upload>, Problem> {
 }
 
 /// The same, for the other protocol.
-pub(super) fn known_id(text: &str) -> Result<Id<Upload>, LookError> {
+pub(crate) fn known_id(text: &str) -> Result<Id<Upload>, LookError> {
     text.parse().map_err(|_| LookError::Missing)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn not_appended(error: &AppendError) -> Problem {
 }
 
 /// Why an upload wasn't created, in any protocol.
-pub(super) fn uncreated(error: &CreateError) -> Problem {
+pub(crate) fn uncreated(error: &CreateError) -> Problem {
     match error {
         CreateError::TooLarge { max, .. } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", sentence(error)).with("max_bytes", *max)
@@ -163,7 +163,7 @@ pub(super) fn uncreated(error: &CreateError) -> Problem {
 }
 
 /// Why an upload can't be shown or ended, in any protocol.
-pub(super) fn ended(error: &LookError) -> Problem {
+pub(crate) fn ended(error: &LookError) -> Problem {
     match error {
         LookError::Missing => Problem::not_found(),
         LookError::Gone { reason, .. } => {
@@ -214,7 +214,7 @@ pub(super) fn refused(error: &AppendError) -> Problem {
 }
 
 /// Why an upload that is all there isn't an object, in any protocol.
-pub(super) fn unsealed(error: &SealError) -> Problem {
+pub(crate) fn unsealed(error: &SealError) -> Problem {
     match error {
         SealError::NotYet(e) => store(e),
         SealError::Quota(e) => quota(e),
@@ -261,13 +261,13 @@ fn store(error: &StoreError) -> Problem {
     }
 }
 
-fn away(error: &sqlx::Error) -> Problem {
+pub(crate) fn away(error: &sqlx::Error) -> Problem {
     tracing::error!(%error, "the database failed");
     Problem::unavailable("The database doesn't answer right now.", AGAIN)
 }
 
 /// An error's text as a sentence.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
