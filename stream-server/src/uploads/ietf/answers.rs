@@ -129,13 +129,9 @@ impl Answers {
                 "content_digest_mismatch",
                 "The content isn't what Content-Digest says; nothing of it was kept.",
             ),
+            AppendError::Seal(error @ (SealError::Fenced | SealError::Lost)) => wire::unsealed(error),
             // Every byte is there: what went wrong is what was made of them, and no byte more would help.
-            AppendError::Seal(
-                error @ (SealError::DigestMismatch { .. }
-                | SealError::Quota(_)
-                | SealError::NotYet(_)
-                | SealError::Db(_)),
-            ) => wire::unsealed(error).header(complete, yes),
+            AppendError::Seal(error) => wire::unsealed(error).header(complete, yes),
             other => wire::refused(other),
         })
     }
