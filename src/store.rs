@@ -7,6 +7,9 @@ use pipeline::store::{Local, S3, Store, s3::Settings};
 
 use crate::config::{Backend, Config};
 
+/// To make an object whole, a store may take this many times what it may stand still: it puts thousands of parts together.
+const COMPLETE_STALLS: u32 = 2;
+
 /// Opens the store. A bucket isn't asked anything yet: a store that is away at our start may come.
 ///
 /// # Errors
@@ -48,5 +51,7 @@ pub fn bucket(config: &Config) -> anyhow::Result<S3> {
         bail!("name the bucket: S3_ENDPOINT, S3_REGION, S3_BUCKET, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY");
     };
     let settings = Settings::new(&endpoint.to_string(), region, bucket, id.expose(), secret.expose());
-    Ok(S3::open(Settings { force_path_style: config.s3_force_path_style, ..settings }))
+    let stall_max = config.s3_stall.0;
+    let complete_max = stall_max * COMPLETE_STALLS;
+    Ok(S3::open(Settings { force_path_style: config.s3_force_path_style, stall_max, complete_max, ..settings }))
 }

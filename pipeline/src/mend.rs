@@ -27,7 +27,14 @@ impl Engine {
             false => Some(self.budget.reserve(len).await),
         };
         let put = self.store.put_part(&to, &part, &standing.tails, standing.committed, Vec::new()).await;
-        part.etag = put.map_err(SealError::NotYet)?;
+        part.etag = match put {
+            Ok(etag) => etag,
+            Err(error) if self.is_lost(lease, &error).await => {
+                self.fail(lease, "store_lost_upload", "the store lost what it had of this upload").await?;
+                return Err(SealError::Lost);
+            }
+            Err(error) => return Err(SealError::NotYet(error)),
+        };
         let piece = Piece { what: What::Part(part, None), sha_state: standing.sha_state.clone() };
         parts::commit(&self.db, lease, &[piece], self.limits.expiry).await?.ok_or(SealError::Fenced)?;
         Ok(())
@@ -85,17 +92,23 @@ impl Engine {
         .fetch_optional(&self.db)
         .await?;
         let Some(row) = row.filter(|r| r.crc64.cast_unsigned() == part.crc64) else {
-            tracing::error!(upload.id = %lease.upload, part.part_no, "an acknowledged part was overwritten");
-            self.fail(lease, "part_overwritten", "the store has other bytes than those that were acknowledged").await?;
-            return Err(SealError::Lost);
+            return Err(self.overwritten(lease, part).await);
         };
         let copy = Tail { key: row.object_key, off: part.off, len: part.len, crc64: part.crc64 };
         let _share = self.budget.reserve(part.len).await;
-        let again = self.store.put_part(to, part, &[copy], part.off + part.len, Vec::new()).await;
-        again.map_err(|error| match error {
-            StoreError::Missing(_) => SealError::Lost,
-            other => SealError::NotYet(other),
-        })
+        let again = self.store.put_part(to, part, std::slice::from_ref(&copy), part.off + part.len, Vec::new()).await;
+        match again {
+            Err(StoreError::Missing(key) | StoreError::Wrong { key, .. }) if key == copy.key => {
+                Err(self.overwritten(lease, part).await)
+            }
+            again => again.map_err(SealError::NotYet),
+        }
+    }
+
+    async fn overwritten(&self, lease: &Lease, part: &Part) -> SealError {
+        tracing::error!(upload.id = %lease.upload, part.part_no, "an acknowledged part was overwritten");
+        let detail = "the store has other bytes than those that were acknowledged";
+        self.fail(lease, "part_overwritten", detail).await.err().unwrap_or(SealError::Lost)
     }
 
     /// CRC-64/NVME of the whole upload.

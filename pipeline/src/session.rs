@@ -244,7 +244,7 @@ impl Engine {
                 lease.release(&self.db).await;
                 Err(error)
             }
-            Err(AppendError::Store(StoreError::Missing(_))) if self.is_lost(&lease).await => {
+            Err(AppendError::Store(error)) if self.is_lost(&lease, &error).await => {
                 self.fail(&lease, "store_lost_upload", "the store lost what it had of this upload").await?;
                 Err(SealError::Lost.into())
             }
@@ -261,10 +261,15 @@ impl Engine {
         answer
     }
 
-    /// Whether the store forgot the upload: asked twice before anything is given up.
-    async fn is_lost(&self, lease: &Lease) -> bool {
+    /// Whether the store forgot the upload, or a tail of it, or has other bytes than it acknowledged: no try helps any more.
+    /// What it says to have forgotten is asked for twice before anything is given up.
+    pub(crate) async fn is_lost(&self, lease: &Lease, error: &StoreError) -> bool {
+        let (StoreError::Missing(key) | StoreError::Wrong { key, .. }) = error else { return false };
         let Ok(Some(standing)) = parts::standing(&self.db, lease).await else { return false };
-        let Some(multipart_id) = standing.multipart_id else { return false };
+        if standing.tails.iter().any(|tail| tail.key == *key) {
+            return matches!(error, StoreError::Wrong { .. }) || matches!(self.store.head(key).await, Ok(None));
+        }
+        let (Some(multipart_id), StoreError::Missing(_)) = (standing.multipart_id, error) else { return false };
         matches!(self.store.listed(&Multipart { key: standing.key, multipart_id }).await, Err(StoreError::Missing(_)))
     }
 

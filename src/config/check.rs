@@ -13,6 +13,8 @@ const PART_BYTES_MAX: u64 = 5 << 30;
 const PARTS_MAX: u64 = 10_000;
 /// Shorter leases would be lost to a pause of the host.
 const LEASE_MS_MIN: u128 = 1_000;
+/// Stores pause for so long while they are well.
+const S3_STALL_MS_MIN: u128 = 100;
 /// More parts at once than this buys nothing on any line that we know.
 const PARTS_IN_FLIGHT_MAX: u32 = 64;
 /// HLS players expect segments of a few seconds.
@@ -96,6 +98,9 @@ fn s3(config: &Config, warnings: &mut Vec<String>) -> Result<(), Error> {
         ("s3_access_key_id", config.s3_access_key_id.is_some()),
         ("s3_secret_access_key", config.s3_secret_access_key.is_some()),
     ];
+    if config.s3_stall.0.as_millis() < S3_STALL_MS_MIN {
+        return Err(refused("s3_stall", format!("below {S3_STALL_MS_MIN}ms a store that is well looks dead")));
+    }
     match config.track_storage_backend {
         Backend::S3 => match named.iter().find(|(_, is_set)| !is_set) {
             Some((key, _)) => Err(refused(key, "must be set when TRACK_STORAGE_BACKEND is s3")),

@@ -85,6 +85,8 @@ settings! {
     s3_secret_access_key = "S3_SECRET_ACCESS_KEY": Option<Secret>,
     /// Whether the bucket is named in the path rather than in the host.
     s3_force_path_style = "S3_FORCE_PATH_STYLE": bool,
+    /// How long a request to the store may stand still.
+    s3_stall = "S3_STALL": Span,
     /// The bus between processes.
     redis_url = "REDIS_URL": Option<Secret>,
     /// Size of a stored part.

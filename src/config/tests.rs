@@ -63,6 +63,7 @@ fn a_wrong_value_is_refused_with_its_name_and_whats_right() {
         ("TRACK_STORAGE_BACKEND", "S3", "use local or s3"),
         ("S3_ENDPOINT", "s3.example", "http://"),
         ("S3_FORCE_PATH_STYLE", "yes", "true or false"),
+        ("S3_STALL", "10ms", "100ms"),
         ("UPLOAD_PART_BYTES", "ten", "10MiB"),
         ("UPLOAD_PART_BYTES", "1MiB", "5MiB"),
         ("UPLOAD_MAX_BYTES", "1000GiB", "parts"),

@@ -15,6 +15,9 @@ use crate::{
     store::{Multipart, Part, Store, StoreError, Tail},
 };
 
+/// Times that a tail may come back damaged. A line that does it more often is the store.
+const TAIL_READS_MAX: u32 = 3;
+
 impl Writing<'_> {
     /// The filling part is full: off to the store with it, behind those that are under way.
     pub(super) async fn send_part(&mut self) -> Result<(), AppendError> {
@@ -135,8 +138,7 @@ impl Writing<'_> {
                 };
                 _share = Some(room);
                 for tail in &self.tails {
-                    let bytes = usize::try_from(tail.len).unwrap_or(usize::MAX);
-                    frames.push(self.engine.store.read(&tail.key, 0, bytes).await?);
+                    frames.push(tail_read(&*self.engine.store, tail).await?);
                 }
             }
         }
@@ -176,9 +178,22 @@ pub(crate) async fn put_twice(
     let Some(copy) = copy else { return store.put_part(to, part, tails, off, frames).await };
     let mut whole = Vec::new();
     for tail in tails {
-        whole.push(store.read(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?);
+        whole.push(tail_read(store, tail).await?);
     }
     whole.extend(frames);
     store.put_tail(to, &copy, whole.clone()).await?;
     store.put_part(to, part, &[], part.off, whole).await
+}
+
+/// The bytes of a tail, as they were acknowledged. Damage on the way is another read; damage in the store is `Wrong`.
+async fn tail_read(store: &dyn Store, tail: &Tail) -> Result<Bytes, StoreError> {
+    let mut found = 0;
+    for _ in 0..TAIL_READS_MAX {
+        let bytes = store.read(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?;
+        found = digest::crc64(std::slice::from_ref(&bytes));
+        if found == tail.crc64 && bytes.len() as u64 == tail.len {
+            return Ok(bytes);
+        }
+    }
+    Err(StoreError::Wrong { key: tail.key.clone(), what: format!("bytes with CRC {found:016x} came back") })
 }
