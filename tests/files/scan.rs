@@ -200,3 +200,14 @@ async fn a_scanner_that_is_silent_or_in_trouble_counts_as_away() {
     clamd.always(Manner::Well);
     published(&app, &upload, &bytes).await;
 }
+
+#[tokio::test]
+async fn the_ietfs_door_is_scanned_like_any() {
+    let (app, _clamd) = scanning(&[]).await;
+    let bytes = infected();
+    let post = app.post("/files").header("Upload-Draft-Interop-Version", "8").header("Upload-Complete", "?1");
+    let answer = post.header("Content-Type", "audio/wav").body(bytes).send().await.unwrap();
+    assert_eq!(answer.headers()["upload-complete"], "?1", "no byte more would help");
+    assert_eq!(code(answer, 422).await, "infected");
+    assert_eq!(app.ask("SELECT count(*) FROM tracks WHERE stored_at IS NOT NULL").await, 0);
+}
