@@ -19,7 +19,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -
 # `make run ARGS="--listen 127.0.0.1:9000"`
 ARGS ?=
 
-.PHONY: help run build test check lint bench queries web need-build need-test nextest clients tools
+.PHONY: help run build test check lint bench soak queries web need-build need-test nextest clients tools
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -43,6 +43,9 @@ lint:
 
 bench: need-build need-test web ## Ours beside its peers, as ratios. ARGS="--only upload", --long, --write
 	benches/run $(ARGS)
+
+soak: need-test web clients tools nextest ## The upload engine for a long time. SUITE= SEED= COUNT= MINUTES= CASE=
+	scripts/soak
 
 queries: need-build ## Ask a throw-away database about every query again, and rewrite .sqlx
 	scripts/queries

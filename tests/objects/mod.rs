@@ -1,11 +1,21 @@
 //! Uploads on an S3-compatible store: nothing acknowledged is lost, nothing wrong is published, nothing touches the disk.
 
+mod answers;
+mod broken;
+mod client;
 mod concat;
 mod garage;
 mod garbage;
 mod holes;
+mod kills;
+mod malformed;
+mod memory;
 mod nodes;
+mod proof;
+mod seeded;
 mod small;
+mod steps;
+mod world;
 
 use crate::support::{app::App, s3::Settings};
 

@@ -6,6 +6,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -39,6 +40,7 @@ pub struct Daemon {
     pub data: PathBuf,
     /// The public address.
     pub url: String,
+    said: Arc<Mutex<String>>,
 }
 
 impl Daemon {
@@ -52,20 +54,32 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().unwrap();
         let mut errors = child.stderr.take().unwrap();
-        let said = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = errors.read_to_string(&mut text);
-            text
+        let said = Arc::new(Mutex::new(String::new()));
+        let listener = std::thread::spawn({
+            let said = Arc::clone(&said);
+            move || {
+                let mut piece = [0; 4096];
+                while let Ok(n @ 1..) = errors.read(&mut piece) {
+                    said.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..n]));
+                }
+            }
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         match line.strip_prefix("Millrace is ready: ") {
-            Some(url) => Ok(Self { child, data: data.into(), url: url.trim().to_owned() }),
+            Some(url) => Ok(Self { child, data: data.into(), url: url.trim().to_owned(), said }),
             None => {
                 let status = child.wait().unwrap();
-                Err(format!("{}: {}", status.code().unwrap_or(-1), said.join().unwrap()))
+                listener.join().unwrap();
+                let said = said.lock().unwrap();
+                Err(format!("{}: {said}", status.code().unwrap_or(-1)))
             }
         }
+    }
+
+    /// What it wrote to its log so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     pub fn pid(&self) -> i32 {

@@ -55,6 +55,14 @@ impl App {
         self.settings.push((name.into(), value.into()));
     }
 
+    /// Around a daemon that was started otherwise and needn't be ready.
+    pub fn around(daemon: Daemon, folder: TempDir) -> Self {
+        let data = daemon.data.clone();
+        let token = fs::read_to_string(data.join("owner-token")).unwrap().trim().to_owned();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { daemon: Some(daemon), settings: Vec::new(), data, token, http, _folder: folder }
+    }
+
     pub async fn boot(&mut self) {
         let mut command = daemon::millrace(&self.data);
         command.envs(self.settings.iter().map(|(k, v)| (k, v)));

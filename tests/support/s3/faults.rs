@@ -115,6 +115,14 @@ impl Rule {
         self.times(1)
     }
 
+    /// What it does to which requests, in two words for a report.
+    pub fn name(&self) -> String {
+        let action = format!("{:?}", self.action);
+        let action = action.split([' ', '(']).next().unwrap_or_default();
+        let action = if let Action::Answer(answer) = &self.action { answer.code } else { action };
+        self.op.map_or_else(|| action.to_owned(), |op| format!("{op:?} {action}"))
+    }
+
     fn wants(&self, call: &Call) -> bool {
         self.op.is_none_or(|op| op == call.op)
             && self.part.is_none_or(|part| Some(part) == call.part())
@@ -193,6 +201,12 @@ impl Faults {
     /// All rules go, and everything held is let go. What hangs goes on hanging.
     pub fn heal(&self) {
         self.lock().drain(..).for_each(|armed| armed.release());
+    }
+
+    /// These rules go; what they hold is let go.
+    pub fn drop_rules(&self, gone: &[Armed]) {
+        self.lock().retain(|armed| !gone.iter().any(|other| Arc::ptr_eq(&armed.0, &other.0)));
+        gone.iter().for_each(Armed::release);
     }
 
     /// What is at work, for a report.

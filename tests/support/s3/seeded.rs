@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     call::Op,
-    faults::{Action, Answer, Faults, Rule},
+    faults::{Action, Answer, Armed, Faults, Rule},
 };
 
 /// Rules of one run, at most.
@@ -29,8 +29,13 @@ const OPS: [Op; 9] = [
 
 impl Faults {
     /// Adds the rules of this seed. `describe` tells them.
-    pub fn seed(&self, seed: u64) {
-        seeded(seed).into_iter().for_each(|rule| drop(self.add(rule)));
+    pub fn seed(&self, seed: u64) -> Vec<Armed> {
+        self.seed_for(seed, "")
+    }
+
+    /// The same, only for keys with this text: each upload of several has faults of its own.
+    pub fn seed_for(&self, seed: u64, key: &str) -> Vec<Armed> {
+        seeded(seed).into_iter().map(|rule| self.add(rule.key(key))).collect()
     }
 }
 
@@ -54,7 +59,7 @@ fn rule(random: &mut StdRng) -> Rule {
 }
 
 fn action(random: &mut StdRng, op: Op) -> Action {
-    match random.random_range(0..12) {
+    match random.random_range(0..13) {
         0..=2 => Action::Answer(Answer::SLOW_DOWN),
         3 => Action::Answer(Answer::INTERNAL_ERROR),
         4 => Action::AnswerAfter(Answer::INTERNAL_ERROR),
@@ -63,6 +68,7 @@ fn action(random: &mut StdRng, op: Op) -> Action {
         8 | 9 => Action::DropAnswer,
         10 if op == Op::Complete => Action::AnswerAfter(Answer::ERROR_IN_200),
         10 => Action::Hang,
-        _ => Action::HangAnswer,
+        11 => Action::HangAnswer,
+        _ => Action::Slow { bytes_per_s: random.random_range(4 << 20..32 << 20) },
     }
 }

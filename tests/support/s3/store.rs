@@ -21,6 +21,9 @@ use super::{
     strict::{Keep, Options},
 };
 
+/// Parts that aren't larger are hashed and checked in any case: by them, clients find out what a store can do.
+const CHECKED_BYTES: u64 = 64 << 10;
+
 pub(super) struct Store {
     pub(super) bucket: String,
     pub(super) options: Options,
@@ -98,7 +101,7 @@ impl Store {
     ) -> io::Result<Response<Stream>> {
         let (head, body) = request.into_parts();
         let whole = match self.options.keep {
-            Keep::Lengths if call.op == Op::UploadPart => counted(body).await,
+            Keep::Lengths if call.op == Op::UploadPart && call.body_bytes > Some(CHECKED_BYTES) => counted(body).await,
             _ => body::frames_of(body).await.map(Payload::kept),
         };
         let payload = whole.inspect_err(|_| self.broken_off(call))?;
