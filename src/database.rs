@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -23,6 +23,9 @@ const POOL_CONNECTIONS_MAX: u32 = 20;
 const POOL_WAIT: Duration = Duration::from_secs(2);
 /// Somebody else's database that is being restarted too gets this long at our start.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// A process that stops between two statements of a transaction, asleep or off the network, keeps its rows locked no longer:
+/// shorter than the default lease, so that whoever takes its uploads over finds them free. Ours take milliseconds.
+const FORGET_IDLE_TRANSACTIONS: &str = "SET idle_in_transaction_session_timeout = '10s'";
 /// Between tries.
 const CONNECT_WAIT: Duration = Duration::from_millis(100);
 
@@ -102,6 +105,7 @@ impl Database {
         Ok(PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS_MAX)
             .acquire_timeout(POOL_WAIT)
+            .after_connect(|db, _| Box::pin(async move { db.execute(FORGET_IDLE_TRANSACTIONS).await.map(drop) }))
             .connect_lazy_with(options))
     }
 

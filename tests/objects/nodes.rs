@@ -20,6 +20,8 @@ use crate::support::{
 const MIB: usize = 1 << 20;
 const STORED_ON_S3: &str =
     "SELECT count(*) FROM tracks WHERE storage_backend = 's3' AND storage_key <> '' AND file_path IS NULL";
+const WAITS_FOR_TRANSITION: &str =
+    "SELECT count(*) FROM pg_locks WHERE relation = 'transition'::regclass AND NOT granted";
 const SECRET: &str = "only-for-tests-only-for-tests-32b";
 
 /// The last brings the database, so that it ends last; the others join it.
@@ -77,27 +79,57 @@ async fn a_live_holder_on_another_node_lets_go() {
 async fn zombie_writer() {
     // U18: the holder sleeps beyond its lease; another node finishes; the holder wakes and changes nothing.
     let store = Strict::start();
-    let apps = nodes(&store.settings(), 2, &[("UPLOAD_LEASE", "1s")]).await;
+    let apps = nodes(&store.settings(), 2, &[("UPLOAD_LEASE", "3s")]).await;
     let bytes = noise(11 * MIB, 23);
     let upload = tus::create(&apps[0], "x.bin", &bytes).await;
     let mut held = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..2 * MIB]);
     apps[1].until("held", "SELECT count(*) FROM uploads WHERE node IS NOT NULL").await;
     apps[0].daemon().signal(Signal::STOP);
-    let begun = Instant::now();
-    let status = loop {
-        let status = tus::patch(&apps[1], &upload, 0, &bytes).await.status();
-        if status != 423 {
-            break status;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(30));
-    };
-    assert_eq!(status, 204);
+    finished_elsewhere(&apps[1], &upload, &bytes).await;
     apps[0].daemon().signal(Signal::CONT);
     let (told, _) = tus::answer(&mut held);
     assert!(matches!(told, 0 | 423), "a fenced writer says nothing, or that another writes: {told}");
     let track = apps[1].track_when(&upload.track, "stored", |t| t["stored"] == true).await;
     assert_eq!(track["sha256"], tus::sha256(&bytes));
     assert_eq!(tus::offset(&apps[0], &upload).await, bytes.len() as u64);
+}
+
+#[tokio::test]
+async fn a_writer_asleep_in_a_transaction_keeps_nobody_out() {
+    // It holds the row itself, not only the lease: nobody could even ask how long that is good for.
+    let store = Strict::start();
+    let apps = nodes(&store.settings(), 2, &[("UPLOAD_LEASE", "1s")]).await;
+    let bytes = noise(6 * MIB, 24);
+    let upload = tus::create(&apps[0], "x.bin", &bytes).await;
+    // The first byte moves the upload to `receiving`, and that is written down here: the transaction waits in its middle.
+    let mut gate = apps[1].daemon().connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE transition IN EXCLUSIVE MODE").execute(&mut gate).await.unwrap();
+    let mut held = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..MIB]);
+    apps[1].until("in its transaction", WAITS_FOR_TRANSITION).await;
+    apps[0].daemon().signal(Signal::STOP);
+    sqlx::raw_sql("COMMIT").execute(&mut gate).await.unwrap();
+    finished_elsewhere(&apps[1], &upload, &bytes).await;
+    apps[0].daemon().signal(Signal::CONT);
+    let (told, _) = tus::answer(&mut held);
+    assert!(matches!(told, 0 | 423 | 503), "it learns that its transaction is gone: {told}");
+    let track = apps[0].track_when(&upload.track, "stored", |t| t["stored"] == true).await;
+    assert_eq!(track["sha256"], tus::sha256(&bytes));
+}
+
+/// A client that comes back to `app` until its file is there, within two leases of the default length.
+async fn finished_elsewhere(app: &App, upload: &tus::Upload, bytes: &[u8]) {
+    let begun = Instant::now();
+    let mut told = 0;
+    loop {
+        let offset = tus::offset(app, upload).await;
+        assert!(offset >= told, "the offset went back from {told} to {offset}");
+        told = offset;
+        match tus::patch(app, upload, offset, &bytes[usize::try_from(offset).unwrap()..]).await.status().as_u16() {
+            204 => return,
+            423 => assert!(begun.elapsed() < Duration::from_secs(30), "still held"),
+            status => panic!("{status} at {offset}"),
+        }
+    }
 }
 
 #[tokio::test]
