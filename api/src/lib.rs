@@ -29,19 +29,21 @@ pub struct Api {
     pub health: health::Health,
     /// Documents of the routes that other crates serve, to be told beside ours.
     pub documents: Vec<utoipa::openapi::OpenApi>,
+    /// Those routes: their policies say who may call.
+    pub beside: Vec<Route>,
 }
 
 /// Every route of this crate.
 pub fn routes(api: Api) -> Vec<Route> {
-    let document = openapi::document(api.documents);
-    [
+    let ours = [
         accounts::http::routes(api.accounts),
         tracks::http::routes(api.tracks),
         pages::routes(api.pages),
         health::routes(api.health),
-        openapi::routes(document),
     ]
-    .concat()
+    .concat();
+    let document = openapi::document(api.documents, &[api.beside, ours.clone()].concat());
+    [ours, openapi::routes(document)].concat()
 }
 
 /// The routes that answer even where the process has no other role.

@@ -1,7 +1,9 @@
 //! The document of every route (OpenAPI 3.1), and a page that lists them without any script.
 //!
-//! The document of another crate's routes is merged in as it comes; a test walks the router and finds each route in the
-//! document, and the other way round.
+//! The document of another crate's routes is merged in as it comes; who may call an operation is told by its route's
+//! policy. A test walks all routes and finds each in the document, and the other way round.
+
+mod policies;
 
 use std::{fmt::Write, sync::Arc};
 
@@ -9,69 +11,50 @@ use axum::{Json, extract::State, response::Html};
 use front::{Cache, Policy, Route, Who};
 use http::Method;
 use utoipa::{
-    Modify, OpenApi as _,
-    openapi::{
-        OpenApi, PathItem,
-        path::Operation,
-        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
-    },
+    OpenApi as _,
+    openapi::{OpenApi, PathItem, path::Operation},
 };
 
 use crate::{accounts, health, pages, policy::read, tracks};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Millrace", description = "Resumable uploads that play before they have ended, and what belongs to them.",
-         license(name = "Apache-2.0", identifier = "Apache-2.0")),
-    paths(
-        accounts::http::login, accounts::http::logout, accounts::http::me, accounts::http::sign_in,
-        tracks::http::list, tracks::http::one, tracks::http::change, tracks::http::stream, tracks::http::waveform,
-        tracks::http::listen, tracks::http::retry,
-        pages::http::home, pages::http::sign_in, pages::assets::asset,
-        health::alive, health::ready, health::deep,
-        told, listed,
+    info(
+        title = "Millrace",
+        description = "Resumable uploads that play before they have ended, and what belongs to them.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    modifiers(&Credentials),
+    paths(
+        accounts::http::login,
+        accounts::http::logout,
+        accounts::http::me,
+        accounts::http::sign_in,
+        tracks::http::list,
+        tracks::http::one,
+        tracks::http::change,
+        tracks::http::stream,
+        tracks::http::waveform,
+        tracks::http::listen,
+        tracks::http::retry,
+        pages::http::home,
+        pages::http::sign_in,
+        pages::assets::asset,
+        health::alive,
+        health::ready,
+        health::deep,
+        told,
+        listed,
+    ),
+    components(schemas(policies::Problem))
 )]
 struct Ours;
 
-/// How callers say who they are; each operation but the open ones takes either.
-struct Credentials;
-
-/// Operations that ask nobody who they are.
-const OPEN: [&str; 9] = [
-    "/",
-    "/assets/{name}",
-    "/healthz",
-    "/readyz",
-    "/health/deep",
-    "/openapi.json",
-    "/docs",
-    "/sign-in",
-    "/api/v1/auth/login",
-];
-
-impl Modify for Credentials {
-    fn modify(&self, document: &mut OpenApi) {
-        let schemes = document.components.get_or_insert_default();
-        schemes.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        let cookie = ApiKeyValue::with_description("millrace_session", "With X-CSRF-Token on writes.");
-        schemes.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-        let either = ["token", "session"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
-        for (path, item) in &mut document.paths.paths {
-            if !OPEN.contains(&path.as_str()) {
-                let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-                operations.into_iter().flatten().for_each(|operation| operation.security = Some(either.to_vec()));
-            }
-        }
-    }
-}
-
-/// The document of our routes and of those that other crates serve.
-pub fn document(others: Vec<OpenApi>) -> OpenApi {
+/// The document of our routes and of those that other crates serve; `routes` are all of them, and say who may call.
+pub fn document(others: Vec<OpenApi>, routes: &[Route]) -> OpenApi {
     let mut document = Ours::openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     others.into_iter().for_each(|other| document.merge(other));
+    policies::tell(&mut document, routes);
     document
 }
 

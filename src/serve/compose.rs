@@ -3,7 +3,7 @@
 //! The one place where the crates meet. Each role adds its routes to `public`, its views to `admin`, and its tasks to
 //! `tasks`, which the drain waits for; each task ends when `stop` is cancelled.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{
@@ -13,9 +13,10 @@ use api::{
     pages::Pages,
     tracks::{Beat, EVENT_STREAMS_MAX, Tracks},
 };
-use axum::{Router, routing::get};
-use front::{Gate, Route, TrustedProxies, csrf, session::Cookies};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use axum::{Router, extract::State};
+use front::{BodyLimit, Cache, Csrf, Gate, Policy, Route, Time, TrustedProxies, Who, csrf, session::Cookies};
+use http::Method;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pipeline::{Encoding, Engine, grant::Keys, limits::Limits, media::ladder::Ladder, scan::Scanner, store::Backend};
 use sqlx::PgPool;
 use stream_server::media::Media;
@@ -31,6 +32,9 @@ use crate::{
 
 /// The key that signs grants now. A rotation adds one.
 const GRANT_KEY: u8 = 1;
+
+/// A scrape renders a few hundred lines from memory.
+const SCRAPE: Duration = Duration::from_secs(10);
 
 /// What roles are made from.
 pub struct Parts<'a> {
@@ -84,10 +88,23 @@ pub async fn compose(parts: Parts<'_>) -> anyhow::Result<Routers> {
     };
     let health = health(&parts, &engine);
     let public = front::router(routes(&parts, &engine, &health, cookies), gate.clone());
-    let admin = front::router(api::health_routes(health), gate)
-        .route("/metrics", get(move || std::future::ready(metrics.render())));
+    let admin = front::router([api::health_routes(health), vec![scraped(metrics)]].concat(), gate);
     run_engine(&parts, &engine);
     Ok(Routers { public, admin, proxies })
+}
+
+/// Everything that is counted, for whoever reaches the admin listener.
+fn scraped(metrics: PrometheusHandle) -> Route {
+    let policy = Policy {
+        who: Who::Anyone,
+        csrf: Csrf::Exempt,
+        body: BodyLimit::Bytes(0),
+        time: Time::Limit(SCRAPE),
+        cache: Cache::NoStore,
+        cors: false,
+    };
+    let render = |State(metrics): State<PrometheusHandle>| std::future::ready(metrics.render());
+    Route::on(Method::GET, "/metrics", policy, metrics, render)
 }
 
 /// What each role answers.
@@ -122,6 +139,7 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
         accounts,
         health: health.clone(),
         documents: vec![stream_server::document()],
+        beside: routes.clone(),
     }));
     routes
 }

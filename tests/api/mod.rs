@@ -101,7 +101,7 @@ pub(crate) fn composed(db: &PgPool, engine: Arc<dyn Engine>, beat: Beat) -> Api 
     };
     let probes = vec![Probe::db(db.clone()), Probe::disabled("redis"), Probe::disabled("s3")];
     let pages = Pages { db: db.clone(), accounts: accounts.clone(), csrf: csrf::Key::new(&[7; 32]) };
-    Api { accounts, tracks, pages, health: Health::new(probes), documents: vec![] }
+    Api { accounts, tracks, pages, health: Health::new(probes), documents: vec![], beside: vec![] }
 }
 
 fn no_redirects() -> reqwest::Client {
