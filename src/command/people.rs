@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use api::accounts::flow;
 use clap::Subcommand;
+use sqlx::PgPool;
 
 use super::print_json;
 use crate::{config::Loaded, database, say};
@@ -45,13 +46,14 @@ pub enum Token {
 /// # Errors
 /// No database, or a name or role that can't be.
 pub async fn users(loaded: &Loaded, command: User) -> anyhow::Result<()> {
-    let database = database::borrow(loaded).await?;
-    let pool = database.pool().await?;
-    database::migrate(&pool).await?;
+    with_database(loaded, async |pool| list_or_create(pool, command).await).await
+}
+
+async fn list_or_create(pool: &PgPool, command: User) -> anyhow::Result<()> {
     match command {
-        User::Create { name, role } => say(format_args!("{}", flow::create_user(&pool, &name, &role).await?)),
+        User::Create { name, role } => say(format_args!("{}", flow::create_user(pool, &name, &role).await?)),
         User::List { json } => {
-            let all = flow::users(&pool).await?;
+            let all = flow::users(pool).await?;
             if json {
                 let told = |u: &api::accounts::model::User| serde_json::json!({ "id": u.id, "name": u.name, "role": u.role, "is_owner": u.is_owner });
                 print_json(&all.iter().map(told).collect::<Vec<_>>())?;
@@ -63,8 +65,6 @@ pub async fn users(loaded: &Loaded, command: User) -> anyhow::Result<()> {
             }
         }
     }
-    pool.close().await;
-    database.close().await;
     Ok(())
 }
 
@@ -74,10 +74,11 @@ pub async fn users(loaded: &Loaded, command: User) -> anyhow::Result<()> {
 /// No database, or nobody of that id.
 pub async fn tokens(loaded: &Loaded, command: Token) -> anyhow::Result<()> {
     let Token::Create { user, label } = command;
-    let database = database::borrow(loaded).await?;
-    let pool = database.pool().await?;
-    database::migrate(&pool).await?;
-    let all = flow::users(&pool).await?;
+    with_database(loaded, async |pool| create_token(pool, user, &label).await).await
+}
+
+async fn create_token(pool: &PgPool, user: Option<String>, label: &str) -> anyhow::Result<()> {
+    let all = flow::users(pool).await?;
     let wanted = match &user {
         Some(id) => all.iter().find(|u| u.id.to_string() == id.replace('-', "")),
         None => all.iter().find(|u| u.is_owner),
@@ -85,9 +86,22 @@ pub async fn tokens(loaded: &Loaded, command: Token) -> anyhow::Result<()> {
     let Some(wanted) = wanted else {
         bail!("there is no such account: `millrace user list` shows them, and the first `serve` makes the owner's")
     };
-    let token = flow::create_token(&pool, wanted.id, &label).await.context("can't make a token")?;
+    let token = flow::create_token(pool, wanted.id, label).await.context("can't make a token")?;
     say(format_args!("{}", token.reveal()));
-    pool.close().await;
-    database.close().await;
     Ok(())
+}
+
+/// The work, and then the database goes as it came, however that ended.
+async fn with_database(loaded: &Loaded, work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let database = database::borrow(loaded).await?;
+    let done = async {
+        let pool = database.pool().await?;
+        database::migrate(&pool).await?;
+        let done = work(&pool).await;
+        pool.close().await;
+        done
+    };
+    let done = done.await;
+    database.close().await;
+    done
 }

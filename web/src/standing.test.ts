@@ -26,7 +26,7 @@ it.each([
 
 it('a failure is a sentence', () => {
   expect(failure({ code: 'unsupported_media', detail: 'this is plain text, not sound' })).toBe('This is plain text, not sound.');
-  expect(failure({ code: 'empty_file', detail: null })).toBe('The file is empty.');
+  expect(failure({ code: 'empty_media', detail: null })).toBe('The file is empty.');
   expect(failure({ code: 'new_code', detail: null })).toBe('New_code.');
   expect(failure(null)).toBe('No reason was given.');
 });

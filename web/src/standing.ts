@@ -43,7 +43,7 @@ function elsewhere(upload: { offset: number; length: number | null; state: strin
 
 const REASONS: Record<string, string> = {
   unsupported_media: 'This isn’t an audio format that we can play.',
-  empty_file: 'The file is empty.',
+  empty_media: 'The file is empty.',
   digest_mismatch: 'What arrived isn’t what was announced, so nothing was published. Upload it again.',
   upload_aborted: 'The upload was cancelled.',
   upload_expired: 'The upload was left unfinished for too long.',
