@@ -10,8 +10,12 @@ use std::sync::{
 };
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-use crate::spare::Spare;
+use crate::{
+    limits::{EVICT_AFTER, IDLE_MAX},
+    spare::Spare,
+};
 
 /// A share of the budget that ends with its value.
 pub type Reserved = OwnedSemaphorePermit;
@@ -89,6 +93,22 @@ impl Budget {
     /// Bytes reserved now.
     pub fn used(&self) -> usize {
         self.total - self.bytes.available_permits()
+    }
+}
+
+/// A client that sends nothing while others wait for memory: it stays away from the line, longer each time that it had
+/// memory and let it lie. Many of them would take turns with those that do send, and each would wait for all.
+#[derive(Debug, Default)]
+pub(crate) struct Idle {
+    times: u32,
+}
+
+impl Idle {
+    /// Waits before the next place in line. Ends at once when the process does. Cancel-safe.
+    pub(crate) async fn stay_away(&mut self, stop: &CancellationToken) {
+        let pause = EVICT_AFTER.saturating_mul(1 << self.times.min(8)).min(IDLE_MAX);
+        self.times += 1;
+        let _stopped = tokio::time::timeout(pause, stop.cancelled()).await;
     }
 }
 

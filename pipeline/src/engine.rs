@@ -24,9 +24,10 @@ use crate::{
     budget::Budget,
     chunks::line::Lines,
     join::Joins,
-    lease::{Holders, interval},
+    lease::{Ask, Holders, interval},
     limits::{Limits, MEDIA_SHARE},
     media::Ladder,
+    put_off::PutOff,
     resource::{Kind, Look, LookError},
     scan::{ScanError, Scanner},
     store::Store,
@@ -63,6 +64,8 @@ pub struct Engine {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) work: Notify,
     pub(crate) joins: Joins,
+    /// Whole uploads that couldn't be sealed here lately.
+    pub(crate) unsealed: PutOff,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) probed: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
@@ -92,6 +95,7 @@ impl Engine {
             node,
             holders: Arc::default(),
             windows: Mutex::default(),
+            unsealed: PutOff::default(),
             work: Notify::new(),
             joins: Joins::new(),
             tasks: TaskTracker::new(),
@@ -149,7 +153,8 @@ impl Engine {
     pub(crate) async fn look_at(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let row = sqlx::query!(
             "SELECT track_id, door, kind, concat, ended, state, reason, committed, length, metadata, expires_at, sha256, part_bytes,
-                    expires_at <= now() AS \"overdue!\"
+                    expires_at <= now() AND NOT coalesce(ended AND committed = length AND state <> 'stored', false)
+                        AS \"overdue!\"
                FROM uploads WHERE id = $1 AND owner = $2",
             id.uuid(),
             owner.uuid()
@@ -202,11 +207,22 @@ impl Engine {
             Err(Refused::Db(e)) => return Err(e.into()),
         };
         self.trash_bytes(&mut tx, proof.id(), Duration::ZERO).await?;
+        let held_at = sqlx::query_scalar!("SELECT epoch FROM uploads WHERE id = $1 AND node IS NOT NULL", id.uuid())
+            .fetch_optional(&mut *tx)
+            .await?;
         if let Some(track) = look.track {
             self.fail_track(&mut tx, track, "upload_aborted", "the upload was ended before its last byte").await?;
         }
         tx.commit().await?;
         drop(holding);
+        // Another node's writer can't commit any more. Asked, its client hears of it now; a lost word costs only time.
+        let told = match held_at {
+            Some(epoch) => self.ask_others(id, epoch, Ask::Yield).await,
+            None => Ok(()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(upload.id = %id, %error, "the writer on another node wasn't told that its upload is gone");
+        }
         self.lines.end(id);
         match look.track {
             Some(track) => self.settle_window(track, Phase::Gone, look.offset),
@@ -246,6 +262,9 @@ impl Engine {
         )
         .execute(&mut **tx)
         .await?;
+        // What comes to the store late, from a request that is still under way, is nobody's then, and the orphan sweep's.
+        sqlx::query!("DELETE FROM upload_tails WHERE upload_id = $1", id.uuid()).execute(&mut **tx).await?;
+        sqlx::query!("DELETE FROM upload_parts WHERE upload_id = $1", id.uuid()).execute(&mut **tx).await?;
         sqlx::query!("DELETE FROM upload_claims WHERE upload_id = $1", id.uuid()).execute(&mut **tx).await?;
         Ok(())
     }

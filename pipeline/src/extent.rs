@@ -94,11 +94,26 @@ impl Engine {
             return Ok(Multipart { key: standing.key.clone(), multipart_id: multipart_id.clone() });
         }
         let to = self.store.begin(&standing.key).await?;
+        match self.named(lease, &to).await {
+            Ok(true) => return Ok(to),
+            Ok(false) => {}
+            // It may be committed, so it must not be aborted. If it isn't, the orphan sweep finds it.
+            Err(error) => return Err(error.into()),
+        }
+        // Another writer begins one of its own: no row will name this one.
+        sqlx::query!("INSERT INTO store_trash (key, multipart_id) VALUES ($1, $2)", to.key, to.multipart_id)
+            .execute(&self.db)
+            .await?;
+        Err(AppendError::Fenced)
+    }
+
+    /// Writes down what was begun in the store. `false`: the lease is gone, or the upload is.
+    async fn named(&self, lease: &Lease, to: &Multipart) -> sqlx::Result<bool> {
         let mut tx = self.db.begin().await?;
         match take(&mut tx, lease.upload, upload::Receive {}).await {
             Ok(_) | Err(Refused::AlreadyThere) => {}
-            Err(Refused::Db(e)) => return Err(e.into()),
-            Err(_) => return Err(AppendError::Fenced),
+            Err(Refused::Db(e)) => return Err(e),
+            Err(_) => return Ok(false),
         }
         let done = sqlx::query!(
             "UPDATE uploads SET multipart_id = $3 WHERE id = $1 AND epoch = $2",
@@ -109,10 +124,10 @@ impl Engine {
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
-            return Err(AppendError::Fenced);
+            return Ok(false);
         }
         tx.commit().await?;
-        Ok(to)
+        Ok(true)
     }
 
     /// `true`: every byte is committed and the client has said that these are all; the row says `sealing` now. A client for

@@ -12,37 +12,45 @@ use tokio::{select, time::Instant};
 
 use crate::{
     engine::Engine,
-    lease::{Ask, Lease, Taken},
+    lease::{Ask, Holding, Lease, Taken},
     limits::TAKEOVER_WAIT,
     resource::{Kind, Look, LookError},
 };
 
-/// The channel of `NOTIFY`. Its payload: an upload's id, a space, and what is asked of its holder.
+/// The channel of `NOTIFY`. Its payload: an upload's id, the epoch at which it is held, and what is asked of that holder. The
+/// asking node hears it too, and a word may come late: without the epoch it would be taken for somebody else's.
 const CHANNEL: &str = "millrace_release";
 
 /// Between two looks at a lease that another node was asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A word may come before the holder listens for its epoch, or while nobody listens: it is said again.
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// A listener that lost its connection comes back after this.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// The lease of an upload, asking another node for it when that one holds it. `None`: it isn't to be had now.
-    pub(crate) async fn lease(&self, id: Id<Upload>) -> sqlx::Result<Option<Lease>> {
-        let deadline = Instant::now() + TAKEOVER_WAIT;
-        let mut asked = false;
+    pub(crate) async fn lease(&self, id: Id<Upload>, holding: &Holding) -> sqlx::Result<Option<Lease>> {
+        let begun = Instant::now();
+        let mut ask_at = begun;
         loop {
-            match Lease::take(&self.db, id, self.node, self.limits.lease, self.shadows()).await? {
-                Taken::Ours(lease) => return Ok(Some(lease)),
+            let epoch = match Lease::take(&self.db, id, self.node, self.limits.lease, self.shadows()).await? {
+                Taken::Ours(lease) => {
+                    holding.took(lease.epoch);
+                    return Ok(Some(lease));
+                }
                 Taken::Over => return Ok(None),
-                Taken::Held => {}
-            }
-            if !asked {
-                self.ask_others(id, Ask::Yield).await?;
-                asked = true;
-            }
-            if Instant::now() > deadline {
+                Taken::Held(epoch) => epoch,
+            };
+            let now = Instant::now();
+            if now > begun + TAKEOVER_WAIT {
                 return Ok(None);
+            }
+            if now >= ask_at {
+                self.ask_others(id, epoch, Ask::Yield).await?;
+                ask_at = now + ASK_EVERY;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -56,8 +64,8 @@ impl Engine {
         }
     }
 
-    async fn ask_others(&self, id: Id<Upload>, ask: Ask) -> sqlx::Result<()> {
-        let word = format!("{id} {}", if ask == Ask::Flush { "flush" } else { "yield" });
+    pub(crate) async fn ask_others(&self, id: Id<Upload>, epoch: i64, ask: Ask) -> sqlx::Result<()> {
+        let word = format!("{id} {epoch} {}", if ask == Ask::Flush { "flush" } else { "yield" });
         sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, word).fetch_one(&self.db).await?;
         Ok(())
     }
@@ -66,7 +74,7 @@ impl Engine {
     /// until somebody appends. For protocols whose offsets must be accepted once told (IETF draft).
     ///
     /// # Errors
-    /// As [`Engine::look`].
+    /// As [`Engine::look`]; and `Busy`, where the offset doesn't stand still in time.
     pub async fn settled(&self, owner: Id<Account>, id: Id<Upload>) -> Result<Look, LookError> {
         let look = self.look(owner, id).await?;
         if look.kind == Kind::Final {
@@ -74,27 +82,36 @@ impl Engine {
             return Ok(look);
         }
         self.holders.settle(id).await;
-        let deadline = Instant::now() + TAKEOVER_WAIT;
-        let mut asked = false;
-        while Instant::now() < deadline && self.is_held(id).await? {
-            if !asked {
-                self.ask_others(id, Ask::Flush).await?;
-                asked = true;
+        let begun = Instant::now();
+        let mut ask_at = begun;
+        while let Some(epoch) = self.held_at(id).await? {
+            let now = Instant::now();
+            if now > begun + TAKEOVER_WAIT {
+                // What its holder has in the store's hands may still be committed: any offset told now could move.
+                return Err(LookError::Busy);
+            }
+            if now >= ask_at {
+                self.ask_others(id, epoch, Ask::Flush).await?;
+                ask_at = now + ASK_EVERY;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        if asked || look.state != schema::upload::State::Stored { self.look(owner, id).await } else { Ok(look) }
+        if ask_at > begun || look.state != schema::upload::State::Stored {
+            self.look(owner, id).await
+        } else {
+            Ok(look)
+        }
     }
 
-    async fn is_held(&self, id: Id<Upload>) -> sqlx::Result<bool> {
-        let held = sqlx::query_scalar!(
-            "SELECT node IS NOT NULL AND lease_until > now() AS \"held!\" FROM uploads
-              WHERE id = $1 AND state IN ('opened', 'receiving')",
+    /// The epoch of the living holder.
+    async fn held_at(&self, id: Id<Upload>) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar!(
+            "SELECT epoch FROM uploads
+              WHERE id = $1 AND state IN ('opened', 'receiving') AND node IS NOT NULL AND lease_until > now()",
             id.uuid()
         )
         .fetch_optional(&self.db)
-        .await?;
-        Ok(held.unwrap_or(false))
+        .await
     }
 
     /// Hears what other nodes ask for, until the process stops.
@@ -116,9 +133,10 @@ impl Engine {
         listener.listen(CHANNEL).await?;
         loop {
             let word = listener.recv().await?;
-            let Some((id, ask)) = word.payload().split_once(' ') else { continue };
-            if let Ok(id) = id.parse::<Id<Upload>>() {
-                self.holders.ask(id, if ask == "flush" { Ask::Flush } else { Ask::Yield });
+            let mut words = word.payload().split(' ');
+            let (Some(id), Some(epoch), Some(ask)) = (words.next(), words.next(), words.next()) else { continue };
+            if let (Ok(id), Ok(epoch)) = (id.parse::<Id<Upload>>(), epoch.parse()) {
+                self.holders.ask(id, epoch, if ask == "flush" { Ask::Flush } else { Ask::Yield });
             }
         }
     }

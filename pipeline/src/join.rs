@@ -9,19 +9,13 @@
 //! Dead at any step: the lease ends, and the next holder reads the rows. A partial isn't removed before its finals are done.
 //! Absent: bytes from clients. What is read here was verified when its partial was stored, and is verified again at the seal.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use schema::{Id, track::Track, upload::Upload};
+use schema::{Id, track::Track};
 use tokio::{
     select,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
 };
-use uuid::Uuid;
 
 use crate::{
     engine::Engine,
@@ -30,6 +24,7 @@ use crate::{
     origin::Origin,
     parts,
     publish::SealError,
+    put_off::PutOff,
     session::{AppendError, Ends},
     store::StoreError,
     writing::Writing,
@@ -41,40 +36,22 @@ const POLL: Duration = Duration::from_secs(2);
 /// Candidates of one look.
 const BATCH: i64 = 20;
 
-/// The first wait after a failed try; it doubles up to `AGAIN_MAX`.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// The longest wait between two tries.
-const AGAIN_MAX: Duration = Duration::from_secs(60);
-
 /// What the joins of one process share.
 #[derive(Debug)]
 pub(crate) struct Joins {
     wake: Notify,
     slots: Arc<Semaphore>,
-    /// Those that failed here, how often, and when they are tried again.
-    put_off: Mutex<HashMap<Uuid, (u32, Instant)>>,
+    put_off: PutOff,
 }
 
 impl Joins {
     pub(crate) fn new() -> Self {
-        Self { wake: Notify::new(), slots: Arc::new(Semaphore::new(JOINS_AT_ONCE)), put_off: Mutex::default() }
+        Self { wake: Notify::new(), slots: Arc::new(Semaphore::new(JOINS_AT_ONCE)), put_off: PutOff::default() }
     }
 
     /// A partial was stored or has ended, or a final upload is there.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    fn put_off(&self) -> MutexGuard<'_, HashMap<Uuid, (u32, Instant)>> {
-        self.put_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn later(&self, id: Id<Upload>) {
-        let mut put_off = self.put_off();
-        let times = put_off.get(&id.uuid()).map_or(0, |(times, _)| *times);
-        let wait = AGAIN.saturating_mul(1 << times.min(8)).min(AGAIN_MAX);
-        put_off.insert(id.uuid(), (times + 1, Instant::now() + wait));
     }
 }
 
@@ -116,9 +93,7 @@ impl Engine {
 
     /// A final upload whose partials are all stored, or one of which is lost; with its lease.
     async fn next_due(&self) -> sqlx::Result<Option<Due>> {
-        let now = Instant::now();
-        let waiting: Vec<_> =
-            self.joins.put_off().iter().filter(|(_, (_, until))| *until > now).map(|(id, _)| *id).collect();
+        let waiting = self.joins.put_off.waiting();
         let rows = sqlx::query!(
             "SELECT f.id, f.track_id, bool_or(p.state IN ('aborted', 'expired', 'failed')) AS \"lost!\"
                FROM uploads f JOIN upload_joins j ON j.final_id = f.id JOIN uploads p ON p.id = j.partial_id
@@ -136,6 +111,7 @@ impl Engine {
             let Some(holding) = self.holders.try_enter(id) else { continue };
             let taken = Lease::take(&self.db, id, self.node, self.limits.lease, self.shadows()).await?;
             if let Taken::Ours(lease) = taken {
+                holding.took(lease.epoch);
                 return Ok(Some(Due { lease, holding, track: row.track_id.map(Id::from), is_lost: row.lost }));
             }
         }
@@ -162,11 +138,11 @@ impl Engine {
             }
         };
         match done {
-            Ok(()) => drop(self.joins.put_off().remove(&id.uuid())),
+            Ok(()) => self.joins.put_off.forget(id.uuid()),
             Err(AppendError::Fenced | AppendError::Busy | AppendError::Stopping) => {}
             Err(error) => {
                 tracing::warn!(upload.id = %id, %error, "final upload not joined yet; it goes on by itself");
-                self.joins.later(id);
+                self.joins.put_off.later(id.uuid());
             }
         }
         drop((holding, slot));
@@ -190,7 +166,8 @@ impl Engine {
         match self.copied(lease, holding, track, &origin).await {
             Ok(()) => self.seal_if_whole(lease, Ends::AtLength).await,
             Err(AppendError::Body(broken)) => match origin.trouble() {
-                Some(StoreError::Missing(_)) => {
+                // Asked once more before a finished upload is given up.
+                Some(StoreError::Missing(key)) if matches!(self.store.head(key).await, Ok(None)) => {
                     self.lost(lease, "the store lost a partial upload that it is made of").await
                 }
                 _ => Err(AppendError::Store(StoreError::Away(std::io::Error::other(broken)))),

@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -38,8 +38,8 @@ pub struct Lease {
 pub enum Taken {
     /// It is ours.
     Ours(Lease),
-    /// Another node has it.
-    Held,
+    /// Another node has it, at this epoch.
+    Held(i64),
     /// The upload takes no more writers.
     Over,
 }
@@ -81,13 +81,13 @@ impl Lease {
     }
 
     async fn not_taken(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<Taken> {
-        let open = sqlx::query_scalar!(
-            "SELECT state IN ('opened', 'receiving', 'sealing') AS \"open!\" FROM uploads WHERE id = $1",
+        let held_at = sqlx::query_scalar!(
+            "SELECT epoch FROM uploads WHERE id = $1 AND state IN ('opened', 'receiving', 'sealing')",
             upload.uuid()
         )
         .fetch_optional(db)
         .await?;
-        Ok(if open == Some(true) { Taken::Held } else { Taken::Over })
+        Ok(held_at.map_or(Taken::Over, Taken::Held))
     }
 
     /// Resolves when the lease is no longer this holder's. Cancel-safe.
@@ -179,7 +179,14 @@ pub enum Ask {
 /// The uploads that this process is writing.
 #[derive(Debug, Default)]
 pub struct Holders {
-    by_upload: Mutex<HashMap<Uuid, watch::Sender<Ask>>>,
+    by_upload: Mutex<HashMap<Uuid, Holder>>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    ask: watch::Sender<Ask>,
+    /// Of its lease, once it has one: what another node asks is meant for the holder of one epoch.
+    epoch: Option<i64>,
 }
 
 /// A writer's place among the holders. It leaves when dropped, which is what newcomers wait for.
@@ -197,16 +204,12 @@ impl Holders {
         let deadline = Instant::now() + TAKEOVER_WAIT;
         loop {
             let gone = {
-                let mut by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut by_upload = self.by_upload();
                 match by_upload.get(&upload.uuid()) {
-                    None => {
-                        let (tx, ask) = watch::channel(Ask::Nothing);
-                        by_upload.insert(upload.uuid(), tx);
-                        return Some(Holding { holders: Arc::clone(self), upload: upload.uuid(), ask });
-                    }
+                    None => return Some(self.hold(&mut by_upload, upload)),
                     Some(holder) => {
-                        holder.send_replace(Ask::Yield);
-                        holder.clone()
+                        holder.ask.send_replace(Ask::Yield);
+                        holder.ask.clone()
                     }
                 }
             };
@@ -219,29 +222,30 @@ impl Holders {
 
     /// The same if nobody is writing; who is isn't asked.
     pub fn try_enter(self: &Arc<Self>, upload: Id<Upload>) -> Option<Holding> {
-        let mut by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut by_upload = self.by_upload();
         if by_upload.contains_key(&upload.uuid()) {
             return None;
         }
-        let (tx, ask) = watch::channel(Ask::Nothing);
-        by_upload.insert(upload.uuid(), tx);
-        Some(Holding { holders: Arc::clone(self), upload: upload.uuid(), ask })
+        Some(self.hold(&mut by_upload, upload))
     }
 
-    /// Asks the writer of an upload, if this process has it.
-    pub fn ask(&self, upload: Id<Upload>, ask: Ask) {
-        let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(holder) = by_upload.get(&upload.uuid()) {
-            holder.send_replace(ask);
+    fn hold(self: &Arc<Self>, by_upload: &mut HashMap<Uuid, Holder>, upload: Id<Upload>) -> Holding {
+        let (tx, ask) = watch::channel(Ask::Nothing);
+        by_upload.insert(upload.uuid(), Holder { ask: tx, epoch: None });
+        Holding { holders: Arc::clone(self), upload: upload.uuid(), ask }
+    }
+
+    /// Asks the writer that holds an upload at this epoch, if this process has it. One that came later isn't meant: the word
+    /// may be old, or the writer's own.
+    pub fn ask(&self, upload: Id<Upload>, epoch: i64, ask: Ask) {
+        if let Some(holder) = self.by_upload().get(&upload.uuid()).filter(|holder| holder.epoch == Some(epoch)) {
+            holder.ask.send_replace(ask);
         }
     }
 
     /// Asks the writer in this process, if there is one, to make durable what came, and waits until it has let go.
     pub async fn settle(&self, upload: Id<Upload>) {
-        let gone = {
-            let by_upload = self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            by_upload.get(&upload.uuid()).cloned()
-        };
+        let gone = self.by_upload().get(&upload.uuid()).map(|holder| holder.ask.clone());
         if let Some(holder) = gone {
             holder.send_replace(Ask::Flush);
             let _ = tokio::time::timeout(TAKEOVER_WAIT, holder.closed()).await;
@@ -250,13 +254,26 @@ impl Holders {
 
     /// How many uploads are being written.
     pub fn count(&self) -> usize {
-        self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+        self.by_upload().len()
+    }
+
+    fn by_upload(&self) -> MutexGuard<'_, HashMap<Uuid, Holder>> {
+        self.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Holding {
+    /// From now on it hears what is asked of the holder of this epoch.
+    pub fn took(&self, epoch: i64) {
+        if let Some(holder) = self.holders.by_upload().get_mut(&self.upload) {
+            holder.epoch = Some(epoch);
+        }
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.holders.by_upload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.upload);
+        self.holders.by_upload().remove(&self.upload);
     }
 }
 

@@ -32,6 +32,7 @@ mod encode;
 pub mod media;
 mod source;
 
+mod completing;
 mod mend;
 pub mod publish;
 
@@ -44,6 +45,7 @@ pub mod store;
 
 pub mod lease;
 
+mod put_off;
 mod recover;
 mod sweep;
 pub mod trash;

@@ -39,6 +39,10 @@ pub const SMALL_FRAME_BYTES: usize = 16 << 10;
 /// How long an upload may hold a half-filled part while others wait for memory, before it commits it as a tail.
 pub const EVICT_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a silent client at most stays away from memory that others wait for. One that sends again waits so long for its
+/// first byte to be read; shorter, a thousand silent ones would crowd the line.
+pub const IDLE_MAX: Duration = Duration::from_secs(2);
+
 /// Tails in one part. When there are so many they become one: each is a row, and on S3 an object to be read back.
 pub const TAILS_MAX: usize = 64;
 

@@ -40,13 +40,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Brings the store's parts back to what the rows say, or ends the upload. Answers the parts as they are now.
+    /// Brings the store's parts back to what the rows say, or ends the upload: where nothing can be brought back, the store
+    /// will refuse it for ever. Answers the parts as they are now.
     pub(crate) async fn mended(
         &self,
         lease: &Lease,
         standing: &Standing,
         mut parts: Vec<Part>,
     ) -> Result<Vec<Part>, SealError> {
+        let copied = self.copied_parts(lease).await?;
+        let mut is_mended = false;
         let Some(multipart_id) = &standing.multipart_id else { return Err(SealError::Lost) };
         let to = Multipart { key: standing.key.clone(), multipart_id: multipart_id.clone() };
         let listed = self.store.listed(&to).await.map_err(SealError::NotYet)?;
@@ -58,7 +61,8 @@ impl Engine {
         let hidden = parts.iter().all(is_there);
         for part in &mut parts {
             let found = listed.iter().find(|l| l.part_no == part.part_no).filter(|_| !hidden);
-            if is_there(part) && !(hidden && standing.shadow.contains(&part.part_no)) {
+            // One without a copy was committed before anybody died over it: nobody else was sending it.
+            if is_there(part) && !(hidden && copied.contains(&part.part_no)) {
                 continue;
             }
             let etag = match found.filter(|l| l.len == part.len && l.crc64 == Some(part.crc64)) {
@@ -76,9 +80,22 @@ impl Engine {
             .execute(&self.db)
             .await?;
             metrics::counter!("millrace_parts_mended_total").increment(1);
-            part.etag = etag;
+            (part.etag, is_mended) = (etag, true);
         }
-        Ok(parts)
+        match parts.first() {
+            Some(part) if !is_mended => Err(self.overwritten(lease, part).await),
+            _ => Ok(parts),
+        }
+    }
+
+    /// The parts that are kept twice.
+    async fn copied_parts(&self, lease: &Lease) -> sqlx::Result<Vec<i32>> {
+        let copied = sqlx::query_scalar!(
+            "SELECT DISTINCT shadows_part AS \"part_no!\" FROM upload_tails
+              WHERE upload_id = $1 AND shadows_part IS NOT NULL",
+            lease.upload.uuid()
+        );
+        copied.fetch_all(&self.db).await
     }
 
     /// One part from its copy. Without a copy nobody has its bytes any more.
@@ -105,7 +122,8 @@ impl Engine {
         }
     }
 
-    async fn overwritten(&self, lease: &Lease, part: &Part) -> SealError {
+    /// For good: a client can send the file again, and that is all that helps.
+    pub(crate) async fn overwritten(&self, lease: &Lease, part: &Part) -> SealError {
         tracing::error!(upload.id = %lease.upload, part.part_no, "an acknowledged part was overwritten");
         let detail = "the store has other bytes than those that were acknowledged";
         self.fail(lease, "part_overwritten", detail).await.err().unwrap_or(SealError::Lost)

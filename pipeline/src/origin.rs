@@ -89,7 +89,7 @@ impl Origin {
                 Ok(None) => None,
                 Ok(Some(frame)) => Some((Ok(frame), Some(reading))),
                 Err(error) => {
-                    let broken = BodyBroken(error.to_string());
+                    let broken = BodyBroken::Early(error.to_string());
                     let _ = reading.origin.trouble.set(error);
                     Some((Err(broken), None))
                 }

@@ -30,6 +30,10 @@ use crate::{
     tee::Phase,
 };
 
+/// How often the store's parts are brought back to what was acknowledged, before the upload fails. A dead holder's last
+/// writes may come one after the other, but there are only so many of them.
+const MENDS_MAX: usize = 3;
+
 /// How much is read at once where the digest must be taken from the object.
 const READ_BACK_BYTES: usize = 4 << 20;
 
@@ -95,7 +99,7 @@ impl Engine {
     /// Seals an upload that stopped between its last byte and its object. For a client that asks again, and for `recover`.
     pub(crate) async fn seal_again(self: &Arc<Self>, owner: Id<Account>, id: Id<Upload>) -> Result<Look, AppendError> {
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
-        if let Some(lease) = self.lease(id).await? {
+        if let Some(lease) = self.lease(id, &holding).await? {
             let mut tx = self.db.begin().await?;
             match take(&mut tx, id, upload::Seal {}).await {
                 Ok(_) | Err(Refused::AlreadyThere) => tx.commit().await?,
@@ -120,24 +124,7 @@ impl Engine {
             self.judge(lease, &standing, found).await?;
         }
         self.judge_joined(lease, &parts).await?;
-        let (parts, completed) = match self.completed(&standing, &parts, length).await {
-            Err(StoreError::Parts { what, .. }) => {
-                tracing::warn!(upload.id = %lease.upload, what, "the store has other parts than were acknowledged");
-                let parts = self.mended(lease, &standing, parts).await?;
-                let completed = self.completed(&standing, &parts, length).await;
-                (parts, completed)
-            }
-            completed => (parts, completed),
-        };
-        let object = match completed {
-            Ok(object) => object,
-            Err(error @ (StoreError::Missing(_) | StoreError::Wrong { .. })) => {
-                tracing::error!(upload.id = %lease.upload, %error, "the store lost an upload");
-                self.fail(lease, "store_lost_upload", "the store lost what it had of this upload").await?;
-                return Err(SealError::Lost);
-            }
-            Err(error) => return Err(SealError::NotYet(error)),
-        };
+        let (object, parts) = self.whole(lease, &standing, parts, length).await?;
         let found = match inline {
             Some(found) => found,
             None => {
@@ -152,14 +139,49 @@ impl Engine {
         self.stored(lease, &object, found, Self::crc_of(&parts)).await
     }
 
-    async fn completed(&self, standing: &Standing, parts: &[Part], length: u64) -> Result<Object, StoreError> {
+    /// The object, out of parts that may have to be mended first.
+    async fn whole(
+        &self,
+        lease: &Lease,
+        standing: &Standing,
+        mut parts: Vec<Part>,
+        length: u64,
+    ) -> Result<(Object, Vec<Part>), SealError> {
+        for _ in 0..=MENDS_MAX {
+            match self.completed(lease, standing, &parts, length).await? {
+                Ok(object) => return Ok((object, parts)),
+                Err(StoreError::Parts { what, .. }) => {
+                    tracing::warn!(upload.id = %lease.upload, what, "the store has other parts than were acknowledged");
+                    parts = self.mended(lease, standing, parts).await?;
+                }
+                Err(error @ (StoreError::Missing(_) | StoreError::Wrong { .. })) => {
+                    tracing::error!(upload.id = %lease.upload, %error, "the store lost an upload");
+                    self.fail(lease, "store_lost_upload", "the store lost what it had of this upload").await?;
+                    return Err(SealError::Lost);
+                }
+                Err(error) => return Err(SealError::NotYet(error)),
+            }
+        }
+        match parts.first() {
+            Some(part) => Err(self.overwritten(lease, part).await),
+            None => Err(SealError::Lost),
+        }
+    }
+
+    async fn completed(
+        &self,
+        lease: &Lease,
+        standing: &Standing,
+        parts: &[Part],
+        length: u64,
+    ) -> Result<Result<Object, StoreError>, SealError> {
         match &standing.multipart_id {
             Some(id) if length > 0 => {
                 let to = Multipart { key: standing.key.clone(), multipart_id: id.clone() };
-                self.store.complete(&to, parts, length).await
+                self.completed_alone(lease, &to, parts, length).await
             }
             // Not a byte came, and the store makes no object of no parts.
-            _ => self.store.put(&standing.key, bytes::Bytes::new()).await,
+            _ => Ok(self.store.put(&standing.key, bytes::Bytes::new()).await),
         }
     }
 
@@ -190,6 +212,7 @@ impl Engine {
         metrics::counter!("millrace_digests_deferred_total").increment(1);
         tracing::info!(upload.id = %lease.upload, from = at, size = object.size, "the digest has a gap; reading the object once");
         while at < object.size {
+            let _share = self.budget.reserve(READ_BACK_BYTES as u64).await;
             let bytes = self.store.read(&object.key, at, READ_BACK_BYTES).await.map_err(SealError::NotYet)?;
             if bytes.is_empty() {
                 return Err(SealError::Lost);

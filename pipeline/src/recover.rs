@@ -36,11 +36,13 @@ impl Engine {
     /// # Errors
     /// Only the database's.
     pub async fn recover_once(self: &Arc<Self>) -> sqlx::Result<usize> {
+        let waiting = self.unsealed.waiting();
         let rows = sqlx::query!(
             "SELECT id, owner FROM uploads
               WHERE (state = 'sealing' OR (state IN ('opened', 'receiving') AND ended AND committed = length))
-                AND (node IS NULL OR lease_until < now()) ORDER BY created_at LIMIT $1",
-            BATCH
+                AND (node IS NULL OR lease_until < now()) AND id <> ALL($2) ORDER BY created_at LIMIT $1",
+            BATCH,
+            &waiting
         )
         .fetch_all(&self.db)
         .await?;
@@ -49,8 +51,13 @@ impl Engine {
             .map(|row| async move {
                 let (id, owner) = (Id::<Upload>::from(row.id), Id::<Account>::from(row.owner));
                 let done = self.seal_again(owner, id).await;
-                if let Err(error) = &done {
-                    tracing::warn!(upload.id = %id, %error, "upload not sealed yet");
+                match &done {
+                    Ok(_) => self.unsealed.forget(row.id),
+                    // The many that can't be sealed now must not keep one that can from its turn.
+                    Err(error) => {
+                        tracing::warn!(upload.id = %id, %error, "upload not sealed yet");
+                        self.unsealed.later(row.id);
+                    }
                 }
                 usize::from(done.is_ok())
             })

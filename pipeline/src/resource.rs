@@ -138,6 +138,9 @@ pub enum LookError {
     /// 409: it is being sealed, which can't be undone.
     #[error("the upload is being sealed")]
     Sealing,
+    /// 503 with Retry-After: who is writing it hasn't let go in time.
+    #[error("another connection is writing this upload")]
+    Busy,
     /// 503.
     #[error("the database failed")]
     Db(#[from] sqlx::Error),

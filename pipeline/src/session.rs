@@ -33,10 +33,16 @@ use crate::{
     writing::Writing,
 };
 
-/// A request's body broke: the client went, or was too slow.
+/// A request's body broke.
 #[derive(Debug, thiserror::Error)]
-#[error("the body ended early: {0}")]
-pub struct BodyBroken(pub String);
+pub enum BodyBroken {
+    /// The client went, or was too slow: it should come back.
+    #[error("the body ended early: {0}")]
+    Early(String),
+    /// It isn't what its head says: the same again won't be either.
+    #[error("the body isn't what the request's head says: {0}")]
+    Malformed(String),
+}
 
 /// Why bytes weren't appended, or not all.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +232,7 @@ impl Engine {
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
-        let lease = self.lease(id).await?.ok_or(AppendError::Busy)?;
+        let lease = self.lease(id, &holding).await?.ok_or(AppendError::Busy)?;
         // `holding` stays until the seal is over: a second request must not take the lease from under it.
         let void = request.ends != Ends::AtLength;
         let answer = match self.append_leased(&lease, &holding, track, request, body).await {

@@ -1,5 +1,10 @@
 //! `PATCH /files/{id}`.
 
+use std::{
+    io::Write,
+    net::{Shutdown, TcpStream},
+};
+
 use reqwest::Method;
 use serde_json::Value;
 
@@ -39,6 +44,26 @@ async fn in_many_pieces_it_is_the_same_file() {
         0
     );
     app.until_clean().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_its_head_says_is_the_clients_mistake() {
+    // P4: 400, and what came before it is kept.
+    let app = App::start().await;
+    let cases = [("Transfer-Encoding: chunked", "5\r\nhello\r\nZZ\r\n"), ("Content-Length: 99", "hello")];
+    for (said, sent) in cases {
+        let upload = tus::create(&app, "x.bin", &[0; 100]).await;
+        let mut socket = TcpStream::connect(app.host()).unwrap();
+        let head = format!(
+            "PATCH {} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nAuthorization: Bearer {}\r\nContent-Type: {OCTETS}\r\n\
+             Upload-Offset: 0\r\n{said}\r\n\r\n{sent}",
+            upload.path, app.token
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(tus::answer(&mut socket).0, 400, "{said}");
+        assert_eq!(tus::offset(&app, &upload).await, 5, "{said}");
+    }
 }
 
 #[tokio::test]

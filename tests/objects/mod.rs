@@ -11,10 +11,13 @@ mod kills;
 mod malformed;
 mod memory;
 mod nodes;
+mod overdue;
+mod patience;
 mod proof;
 mod seeded;
 mod small;
 mod steps;
+mod takeover;
 mod world;
 
 use crate::support::{app::App, s3::Settings};

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::Method;
 use rustix::process::Signal;
 
 use super::joined;
@@ -73,6 +74,42 @@ async fn a_live_holder_on_another_node_lets_go() {
     assert_eq!(tus::answer(&mut stalled).0, 423);
     let track = apps[0].track_when(&upload.track, "stored", |t| t["stored"] == true).await;
     assert_eq!(track["sha256"], tus::sha256(&bytes));
+}
+
+#[tokio::test]
+async fn who_takes_over_is_not_asked_to_leave_itself() {
+    // Its own word to the holder comes back to it. And a client that comes late and slowly is the rule, not the exception.
+    let store = Strict::start();
+    let apps = nodes(&store.settings(), 2, &[]).await;
+    let bytes = noise(6 * MIB, 25);
+    let upload = tus::create(&apps[0], "x.bin", &bytes).await;
+    let mut stalled = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..MIB]);
+    apps[1].until("held", "SELECT count(*) FROM uploads WHERE node IS NOT NULL").await;
+    let mut newcomer = begin_patch(&apps[1], &upload, 0, bytes.len(), &bytes[..MIB]);
+    assert_eq!(tus::answer(&mut stalled).0, 423);
+    apps[1].until("held again", "SELECT count(*) FROM uploads WHERE epoch = 2 AND node IS NOT NULL").await;
+    // Beyond the grace that a writer has who is asked to leave, and with pauses in which it would.
+    for piece in bytes[MIB..].chunks(MIB) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        newcomer.write_all(piece).unwrap();
+    }
+    assert_eq!(tus::answer(&mut newcomer).0, 204);
+    let track = apps[0].track_when(&upload.track, "stored", |t| t["stored"] == true).await;
+    assert_eq!(track["sha256"], tus::sha256(&bytes));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_ended_on_one_node_ends_its_client_on_another() {
+    let store = Strict::start();
+    let apps = nodes(&store.settings(), 2, &[]).await;
+    let bytes = noise(6 * MIB, 26);
+    let upload = tus::create(&apps[0], "x.bin", &bytes).await;
+    let mut sending = begin_patch(&apps[0], &upload, 0, bytes.len(), &bytes[..MIB]);
+    apps[1].until("held", "SELECT count(*) FROM uploads WHERE node IS NOT NULL").await;
+    assert_eq!(tus::request(&apps[1], Method::DELETE, &upload.path).send().await.unwrap().status(), 204);
+    // It sends nothing more, and hears all the same.
+    assert_eq!(tus::answer(&mut sending).0, 423);
+    assert_eq!(tus::head(&apps[0], &upload).await.status(), 410);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! follows URLs, and sound made by code.
 
 pub mod app;
+pub mod balancer;
 pub mod chunks;
 pub mod clamd;
 pub mod garage;

@@ -165,6 +165,15 @@ async fn renew(
 /// The claims of one node that an earlier process of it left behind: nobody holds them now. What it was sending may
 /// still arrive, so where that matters (`shadows`) their parts are marked. Returns how many there were.
 pub(crate) async fn forget_own(db: &PgPool, node: Uuid, shadows: bool) -> sqlx::Result<u64> {
+    let mut tx = db.begin().await?;
+    // Uploads before claims, as everybody: another node may be claiming what this one left.
+    sqlx::query!(
+        "SELECT FROM uploads WHERE id IN (SELECT upload_id FROM upload_claims WHERE node = $1)
+          ORDER BY id FOR NO KEY UPDATE",
+        node
+    )
+    .fetch_all(&mut *tx)
+    .await?;
     let count = sqlx::query_scalar!(
         "WITH gone AS (DELETE FROM upload_claims WHERE node = $1 RETURNING upload_id, part_no),
               span AS (SELECT upload_id, int4range(min(part_no), max(part_no) + 1) AS parts FROM gone GROUP BY upload_id),
@@ -174,7 +183,8 @@ pub(crate) async fn forget_own(db: &PgPool, node: Uuid, shadows: bool) -> sqlx::
         node,
         shadows
     )
-    .fetch_one(db)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(from_db(count))
 }

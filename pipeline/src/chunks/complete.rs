@@ -140,7 +140,7 @@ impl Engine {
             self.end_digest(line).await;
         }
         let Some(holding) = self.holders.enter(id).await else { return Ok(()) };
-        let Some(lease) = self.lease(id).await? else { return Ok(()) };
+        let Some(lease) = self.lease(id, &holding).await? else { return Ok(()) };
         if self.end_if_whole(&lease).await? {
             self.seal(lease).await?;
         } else {

@@ -24,7 +24,7 @@ use super::{
     rows,
 };
 use crate::{
-    budget::Reserved,
+    budget::{Idle, Reserved},
     check::{Check, Summing},
     digest::{self, Sha},
     engine::Engine,
@@ -60,13 +60,15 @@ pub(super) struct Filling<'a> {
 /// Bytes that the media may have read: unless they become durable, it must hear that they don't count.
 struct Shown {
     window: Arc<Window>,
+    /// Where they begin: that another request has made others durable there doesn't make these count.
+    from: u64,
     is_durable: bool,
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
         if !self.is_durable {
-            self.window.end(self.window.committed());
+            self.window.end(self.from);
         }
     }
 }
@@ -122,6 +124,7 @@ impl<'a> Filling<'a> {
     {
         let engine = Arc::clone(self.engine);
         let mut stopping_since: Option<Instant> = None;
+        let mut idle = Idle::default();
         loop {
             let mut share = self.reserve().await?;
             let frame = loop {
@@ -136,6 +139,7 @@ impl<'a> Filling<'a> {
                         if engine.budget.is_short() {
                             drop(share);
                             self.park().await?;
+                            idle.stay_away(&engine.stop).await;
                             share = self.reserve().await?;
                         }
                     }
@@ -143,6 +147,7 @@ impl<'a> Filling<'a> {
             };
             let Some(frame) = frame else { break };
             let frame = frame?;
+            idle = Idle::default();
             if engine.stop.is_cancelled() && stopping_since.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(ChunkError::Stopping);
             }
@@ -214,7 +219,7 @@ impl<'a> Filling<'a> {
         self.gather();
         let (sha, frames) = hashed_apart(sha, mem::take(&mut self.frames)).await;
         self.engine.follow_line(self.line, self.span.off);
-        self.shown = Some(Shown { window: Arc::clone(&self.line.window), is_durable: false });
+        self.shown = Some(Shown { window: Arc::clone(&self.line.window), from: self.span.off, is_durable: false });
         let mut at = self.span.off;
         for frame in &frames {
             self.line.window.offer(at, frame);

@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use tokio::{select, time::sleep};
 
 use super::ChunkError;
 use crate::{
+    budget::Idle,
     check::{Check, Summing},
     digest,
     engine::Engine,
-    limits::FRAME_BYTES,
+    limits::{EVICT_AFTER, FRAME_BYTES, YIELD_STALL},
     session::BodyBroken,
 };
 
@@ -24,10 +26,26 @@ where
 {
     let mut summing: Vec<_> = checks.into_iter().map(Summing::start).collect();
     let (mut sent, mut crc) = (0, digest::crc64(&[]));
+    let mut idle = Idle::default();
     loop {
-        let share = engine.budget.reserve(FRAME_BYTES).await;
-        let Some(frame) = body.next().await else { break };
+        let mut share = engine.budget.reserve(FRAME_BYTES).await;
+        let frame = loop {
+            select! {
+                biased;
+                frame = body.next() => break frame,                          // cancel-safe: an unread frame stays in the body
+                // cancel-safe: a flag and a timer. Only when the client sends nothing.
+                () = async { engine.stop.cancelled().await; sleep(YIELD_STALL).await } => return Err(ChunkError::Stopping),
+                // cancel-safe: no state. A stalled client holds nothing that others wait for.
+                () = sleep(EVICT_AFTER) => if engine.budget.is_short() {
+                    drop(share);
+                    idle.stay_away(&engine.stop).await;
+                    share = engine.budget.reserve(FRAME_BYTES).await;
+                }
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame?;
+        idle = Idle::default();
         let more = frame.len() as u64;
         if sent + more > len {
             return Err(ChunkError::TooLong { len });

@@ -132,6 +132,7 @@ impl Engine {
         };
         let mut at = 0;
         while at < object.size {
+            let _share = self.budget.reserve(READ_BYTES as u64).await;
             let bytes = self.store.read(&object.key, at, READ_BYTES).await.map_err(SealError::NotYet)?;
             if bytes.is_empty() {
                 return Err(SealError::NotYet(StoreError::Missing(object.key.clone())));

@@ -214,6 +214,16 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Parts` when the store has other parts than these; `Away`: ask again.
     async fn complete(&self, to: &Multipart, parts: &[Part], size: u64) -> Result<Object, StoreError>;
 
+    /// How long a Complete may work in the store after it was sent. Zero where it can't outlive its caller.
+    fn complete_span(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether one that was sent from here may still work.
+    fn may_complete(&self, _to: &Multipart) -> bool {
+        false
+    }
+
     /// Forgets a multipart object that isn't whole. Not an error when it is gone.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    budget::Reserved,
+    budget::{Idle, Reserved},
     check::{Check, Summing},
     digest::Sha,
     engine::Engine,
@@ -167,8 +167,9 @@ impl<'a> Writing<'a> {
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
         let mut asked_at: Option<Instant> = None;
+        let mut idle = Idle::default();
         loop {
-            let mut share = self.reserve().await?;
+            let mut share = self.reserve(&mut ask).await?;
             let frame = loop {
                 select! {
                     biased;
@@ -180,12 +181,14 @@ impl<'a> Writing<'a> {
                     () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
                         drop(share);
                         self.give_back().await?;
-                        share = self.reserve().await?;
+                        self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
+                        share = self.reserve(&mut ask).await?;
                     }
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
+            idle = Idle::default();
             let asked = if self.engine.stop.is_cancelled() { Ask::Flush } else { *ask.borrow() };
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
@@ -210,14 +213,28 @@ impl<'a> Writing<'a> {
     }
 
     /// Room for the next frame. One that can't have it at once first gives back what it holds.
-    async fn reserve(&mut self) -> Result<Reserved, AppendError> {
+    async fn reserve(&mut self, ask: &mut watch::Receiver<Ask>) -> Result<Reserved, AppendError> {
         let budget = self.engine.budget.clone();
         match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
             Ok(share) => Ok(share),
             Err(_) => {
                 self.give_back().await?;
-                Ok(budget.reserve(FRAME_BYTES).await)
+                self.unless_asked(ask, budget.reserve(FRAME_BYTES)).await
             }
+        }
+    }
+
+    /// A wait in which this writer hears when it isn't wanted any more. It holds nothing that isn't durable meanwhile.
+    async fn unless_asked<T>(
+        &self,
+        ask: &mut watch::Receiver<Ask>,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, AppendError> {
+        select! {
+            biased;
+            () = self.lease.lost() => Err(AppendError::Fenced),                                     // cancel-safe: a flag
+            done = wait => Ok(done),                                                               // cancel-safe: see the callers'
+            asked = asked_to_stop(ask, &self.engine.stop) => Err(stopped(asked)),                  // cancel-safe: a watch channel
         }
     }
 

@@ -9,10 +9,11 @@ use axum::{
 use front::Problem;
 use futures_util::StreamExt;
 use http::{StatusCode, header::CONTENT_LENGTH};
-use pipeline::{BodyBroken, Engine, chunks::Chunk};
+use pipeline::{Engine, chunks::Chunk};
 use schema::caller::Caller;
 
 use super::{digests, wire};
+use crate::body::broken;
 
 /// 204 when it is durable, also when it was before, with the same bytes.
 pub(super) async fn put(
@@ -27,7 +28,7 @@ pub(super) async fn put(
     let headers = request.headers();
     let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let chunk = Chunk { n, announced, checks: digests::checks(headers)? };
-    let frames = request.into_body().into_data_stream().map(|f| f.map_err(|e| BodyBroken(e.to_string())));
+    let frames = request.into_body().into_data_stream().map(|f| f.map_err(broken));
     Box::pin(engine.put_chunk(caller.account, id, chunk, frames)).await.map_err(|e| wire::not_put(&e))?;
     Ok(StatusCode::NO_CONTENT)
 }

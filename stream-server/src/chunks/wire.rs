@@ -5,7 +5,7 @@ use std::time::Duration;
 use front::Problem;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use pipeline::{
-    CreateError, LookError, SealError,
+    BodyBroken, CreateError, LookError, SealError,
     chunks::{ChunkError, CompleteError},
     store::StoreError,
 };
@@ -55,7 +55,8 @@ pub(super) fn not_put(error: &ChunkError) -> Problem {
             Problem::conflict("chunk_busy", sentence(error)).header(RETRY_AFTER, HeaderValue::from(AGAIN.as_secs()))
         }
         // Gone, or cut for being slow: if it still listens, it should come back.
-        ChunkError::Body(_) => Problem::unavailable(sentence(error), AGAIN),
+        ChunkError::Body(BodyBroken::Malformed(_)) => Problem::bad_request("malformed_body", sentence(error)),
+        ChunkError::Body(BodyBroken::Early(_)) => Problem::unavailable(sentence(error), AGAIN),
         ChunkError::Stopping => Problem::unavailable("The server is stopping; send this chunk again.", AGAIN),
         ChunkError::Store(e) => store(e),
         ChunkError::Db(e) => away(e),

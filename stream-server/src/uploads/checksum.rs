@@ -3,6 +3,7 @@
 //!
 //! Promise: what can't be read is refused, never ignored. Absent: the sums themselves, which the engine takes as bytes pass.
 
+use crate::body::broken;
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -61,7 +62,7 @@ fn read(value: &HeaderValue) -> Option<Sum> {
 /// The bytes of a body; the checksum in its trailer is said to `check` on the way. A trailer that can't be read is none.
 pub(super) fn frames(body: Body, check: Option<Check>) -> impl Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin {
     BodyStream::new(body).filter_map(move |frame| {
-        let bytes = match frame.map_err(|e| BodyBroken(e.to_string())) {
+        let bytes = match frame.map_err(broken) {
             Err(broken) => Some(Err(broken)),
             Ok(frame) => match frame.into_data() {
                 Ok(bytes) => Some(Ok(bytes)),

@@ -6,8 +6,8 @@ use axum::{extract::State, response::Response};
 use front::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL, response::Builder};
 use pipeline::{
-    AppendError, CreateError, Engine, JoinError, Kind, Look, LookError, SealError, check::CheckError, publish::hex,
-    quota::QuotaError, store::StoreError,
+    AppendError, BodyBroken, CreateError, Engine, JoinError, Kind, Look, LookError, SealError, check::CheckError,
+    publish::hex, quota::QuotaError, store::StoreError,
 };
 use schema::{
     Id,
@@ -170,6 +170,7 @@ pub(crate) fn ended(error: &LookError) -> Problem {
             Problem::new(StatusCode::GONE, "upload_gone", sentence(error)).with("reason", reason.clone())
         }
         LookError::Sealing => Problem::conflict("upload_sealing", sentence(error)),
+        LookError::Busy => Problem::unavailable(sentence(error), AGAIN),
         LookError::Db(e) => away(e),
     }
 }
@@ -203,7 +204,8 @@ pub(super) fn refused(error: &AppendError) -> Problem {
         AppendError::Busy | AppendError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error))
             .header(http::header::RETRY_AFTER, HeaderValue::from(AGAIN.as_secs())),
         // Gone, or cut for being slow: if it still listens, it should come back. Clients retry a 5xx, and give up on a 4xx.
-        AppendError::Body(_) => Problem::unavailable(sentence(error), AGAIN),
+        AppendError::Body(BodyBroken::Malformed(_)) => Problem::bad_request("malformed_body", sentence(error)),
+        AppendError::Body(BodyBroken::Early(_)) => Problem::unavailable(sentence(error), AGAIN),
         AppendError::Stopping => {
             Problem::unavailable("The server is stopping; go on from the offset that HEAD tells.", AGAIN)
         }
@@ -234,7 +236,8 @@ pub(crate) fn unsealed(error: &SealError) -> Problem {
             Problem::unavailable("Every byte is here, and is published once the virus scanner has seen it.", AGAIN)
         }
         SealError::Lost => Problem::new(StatusCode::GONE, "store_lost_upload", sentence(error)),
-        SealError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error)),
+        SealError::Fenced => Problem::new(StatusCode::LOCKED, "upload_busy", sentence(error))
+            .header(http::header::RETRY_AFTER, HeaderValue::from(AGAIN.as_secs())),
         SealError::Db(e) => away(e),
     }
 }

@@ -5,7 +5,7 @@
 //! it may still come until the first request's time is over.
 //! Promise: never two Completes of one upload at once from this process, at most two in one call, and no abort after one.
 //! Never: "done" because an upload is unknown; "failed" because an answer was.
-//! Absent:  memory across a restart. A new process begins with a look at the key, as every call does.
+//! Absent:  memory across a restart, and other processes: the caller's row has those (`completing`).
 
 use std::{
     collections::HashMap,
@@ -82,7 +82,11 @@ impl S3 {
                     let found = self.settled(&whole).await?;
                     match found {
                         Some(object) => return Ok(object),
-                        None if is_gone => return Err(StoreError::Missing(to.key.clone())),
+                        None if is_gone => {
+                            // For good, so it is worth a second look: what was just made may not be seen everywhere yet.
+                            tokio::time::sleep(LOOK_AGAIN).await;
+                            return self.settled(&whole).await?.ok_or_else(|| StoreError::Missing(to.key.clone()));
+                        }
                         None => {
                             tokio::time::sleep(LOOK_AGAIN).await;
                             last = Some(refusal);
@@ -157,7 +161,7 @@ impl S3 {
 }
 
 /// A request that ran out of its time here may have run on there.
-fn surely_over(complete_max: Duration) -> Duration {
+pub(super) fn surely_over(complete_max: Duration) -> Duration {
     complete_max + complete_max / 2
 }
 
@@ -245,7 +249,7 @@ impl Running {
     }
 
     /// The moment until which one may still work.
-    fn until(&self, id: &str) -> Option<Instant> {
+    pub(super) fn until(&self, id: &str) -> Option<Instant> {
         self.lock().get(id).copied().filter(|until| *until > Instant::now())
     }
 

@@ -24,7 +24,11 @@ mod proof;
 mod refusal;
 mod wire;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -97,6 +101,8 @@ pub struct S3 {
     settings: Arc<Settings>,
     limiter: Arc<Limiter>,
     powers: Arc<OnceCell<Powers>>,
+    /// When they were last asked for in vain, and why.
+    powerless: Arc<Mutex<Option<(Instant, String)>>>,
     running: Arc<Running>,
 }
 
@@ -109,6 +115,7 @@ impl S3 {
             settings: Arc::new(settings),
             limiter,
             powers: Arc::default(),
+            powerless: Arc::default(),
             running: Arc::default(),
         }
     }
@@ -220,6 +227,14 @@ impl Store for S3 {
     async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
         assert_own_key(prefix.trim_end_matches('/'));
         Box::pin(self.unfinished_below(prefix)).await
+    }
+
+    fn complete_span(&self) -> Duration {
+        complete::surely_over(self.settings.complete_max)
+    }
+
+    fn may_complete(&self, to: &Multipart) -> bool {
+        self.running.until(&to.multipart_id).is_some()
     }
 
     async fn presigned(&self, key: &str, ttl: Duration) -> Result<Option<String>, StoreError> {

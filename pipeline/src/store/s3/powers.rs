@@ -6,6 +6,11 @@
 //! part, which the sweep of orphans finds.
 //! Absent:  guesses from the store's name.
 
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
 use aws_sdk_s3::{
     operation::put_object::builders::PutObjectFluentBuilder,
     primitives::ByteStream,
@@ -15,6 +20,9 @@ use bytes::Bytes;
 
 use super::{S3, StoreError, proof, refusal::Refusal};
 use crate::digest;
+
+/// After a failure, those that waited with it hear the same for so long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is sent to find out.
 const PROBE: &[u8] = b"millrace";
@@ -40,7 +48,26 @@ pub struct Powers {
 impl S3 {
     /// What the store can do.
     pub(super) async fn powers(&self) -> Result<Powers, StoreError> {
-        self.powers.get_or_try_init(|| Box::pin(self.found_out())).await.copied()
+        // One asks for all. Those that waited for it hear what it heard: asking one after the other, each would wait for a
+        // store that is away as long as all before it together.
+        self.powers.get_or_try_init(|| Box::pin(self.found_out_or_heard())).await.copied()
+    }
+
+    async fn found_out_or_heard(&self) -> Result<Powers, StoreError> {
+        let heard = self.powerless().clone().filter(|(at, _)| at.elapsed() < ASK_AGAIN);
+        if let Some((_, why)) = heard {
+            return Err(StoreError::Away(std::io::Error::other(why)));
+        }
+        let found = self.found_out().await;
+        if let Err(error) = &found {
+            let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+            *self.powerless() = Some((Instant::now(), format!("{error}{cause}")));
+        }
+        found
+    }
+
+    fn powerless(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.powerless.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn found_out(&self) -> Result<Powers, StoreError> {

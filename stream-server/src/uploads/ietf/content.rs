@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::body::broken;
 use axum::extract::Request;
 use front::{Interim, Problem};
 use futures_util::{StreamExt, stream};
@@ -9,7 +10,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use pipeline::{Append, AppendError, Appended, BodyBroken, Ends, Engine, check::Check};
+use pipeline::{Append, AppendError, Appended, Ends, Engine, check::Check};
 use schema::{Id, caller::Caller, upload::Upload};
 use tokio::{select, sync::watch};
 
@@ -88,7 +89,7 @@ impl Content {
                 let _ = interim.send(&place).await;
             }
         });
-        let frames = request.into_body().into_data_stream().map(|f| f.map_err(|e| BodyBroken(e.to_string())));
+        let frames = request.into_body().into_data_stream().map(|f| f.map_err(broken));
         let frames = Box::pin(told_first.filter_map(async |()| None).chain(frames));
         let appended = Box::pin(engine.append(caller.account, id, append, frames));
         let Some(interim) = interim else { return appended.await };

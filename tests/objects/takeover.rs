@@ -1,0 +1,159 @@
+//! Three daemons behind a balancer without stickiness: an upload goes over to whichever node its client meets next, fast,
+//! and HEAD answers meanwhile as if nothing were.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use reqwest::Method;
+
+use super::{
+    proof::Proof,
+    world::{PART, World},
+};
+use crate::support::{
+    app::App,
+    balancer::Balancer,
+    s3::Strict,
+    sound::noise,
+    tus::{self, OCTETS, Upload, begin_patch},
+};
+
+const MIB: usize = 1 << 20;
+/// Uploads that go on all the time: what the others are measured under.
+const LOAD: usize = 4;
+/// Without a lease that runs out: what is measured is the word from node to node.
+const LONG: (&str, &str) = ("UPLOAD_LEASE", "60s");
+
+/// A client that opens a connection for each request, so that each goes to the next node.
+struct Anywhere {
+    balancer: Balancer,
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Anywhere {
+    async fn before(world: &World) -> Self {
+        let balancer = Balancer::start(world.nodes.iter().map(App::host).collect()).await;
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { balancer, http, token: world.app().token.clone() }
+    }
+
+    fn request(&self, method: Method, upload: &Upload) -> reqwest::RequestBuilder {
+        let url = self.balancer.url(&upload.path);
+        self.http.request(method, url).bearer_auth(&self.token).header("Tus-Resumable", "1.0.0")
+    }
+
+    async fn patch(&self, upload: &Upload, offset: usize, bytes: &[u8]) -> u16 {
+        let request = self.request(Method::PATCH, upload).header("Upload-Offset", offset).header("Content-Type", OCTETS);
+        request.body(bytes.to_vec()).send().await.unwrap().status().as_u16()
+    }
+
+    /// How long HEAD took.
+    async fn head(&self, upload: &Upload) -> Duration {
+        let begun = Instant::now();
+        assert_eq!(self.request(Method::HEAD, upload).send().await.unwrap().status(), 200);
+        begun.elapsed()
+    }
+}
+
+/// A writer hangs on one node with a part of the file; the client comes back anywhere. How long until all is there.
+async fn taken_over(world: &World, client: &Anywhere, n: usize) -> Duration {
+    let bytes = noise(MIB, 30);
+    let holder = &world.nodes[n % world.nodes.len()];
+    let upload = tus::create(holder, "x.bin", &bytes).await;
+    let stalled = begin_patch(holder, &upload, 0, bytes.len(), &bytes[..MIB / 4]);
+    let held = format!("SELECT count(*) FROM uploads WHERE node IS NOT NULL AND track_id = '{}'", upload.track);
+    while sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(held.clone())).fetch_one(&world.db).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let begun = Instant::now();
+    // The holder may be told to make durable what came; then the newcomer asks HEAD, as every client does.
+    let mut status = client.patch(&upload, 0, &bytes).await;
+    while status != 204 {
+        assert!(matches!(status, 409 | 423), "{status}");
+        let offset = tus::offset(holder, &upload).await as usize;
+        status = client.patch(&upload, offset, &bytes[offset..]).await;
+    }
+    let took = begun.elapsed();
+    drop(stalled);
+    took
+}
+
+fn of_100(sorted: &[Duration], n: usize) -> Duration {
+    sorted[(sorted.len() * n / 100).min(sorted.len() - 1)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_over_fast_and_head_never_waits() {
+    let mut proof = Proof::of("takeover", 30, 500);
+    let store = Strict::start();
+    let world = World::new(&store.settings(), 3, &[LONG]).await;
+    let client = Anywhere::before(&world).await;
+    let bytes = noise(4 * PART, 31);
+    let (mut took, heads) = (Vec::new(), Mutex::new(Vec::new()));
+    let measured = async {
+        while let Some(case) = proof.next() {
+            took.push(taken_over(&world, &client, took.len()).await);
+            proof.ended(&case, Ok(()));
+        }
+    };
+    let load = (0..LOAD).map(|n| uploads(&world.nodes[n % 3], &client, &bytes, &heads));
+    tokio::select! {
+        () = measured => {}
+        _ = futures_util::future::join_all(load) => unreachable!("it goes on for ever"),
+    }
+    let heads = sorted(heads.into_inner().unwrap());
+    let took = sorted(took);
+    for (what, all) in [("takeover", &took), ("HEAD", &heads)] {
+        for n in [50, 99, 100] {
+            proof.add(format!("{what}, {n} of 100, ms"), of_100(all, n).as_millis() as u64);
+        }
+    }
+    proof.add("HEADs", heads.len() as u64);
+    assert!(of_100(&took, 50) < Duration::from_secs(1), "{took:?}");
+    assert!(of_100(&heads, 50) < Duration::from_millis(100), "HEAD waits for who writes");
+    proof.finish();
+}
+
+/// One upload after the other, whole, with HEAD asked all the while.
+async fn uploads(app: &App, client: &Anywhere, bytes: &[u8], heads: &Mutex<Vec<Duration>>) {
+    loop {
+        let upload = tus::create(app, "load.bin", bytes).await;
+        let sent = client.patch(&upload, 0, bytes);
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                status = &mut sent => {
+                    assert_eq!(status, 204);
+                    break;
+                }
+                took = client.head(&upload) => heads.lock().unwrap().push(took),
+            }
+        }
+    }
+}
+
+fn sorted(mut all: Vec<Duration>) -> Vec<Duration> {
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn a_dead_nodes_uploads_are_free_after_a_lease_of_full_length() {
+    // By the default of 15 s, as its operator has it.
+    let store = Strict::start();
+    let mut world = World::new(&store.settings(), 2, &[("UPLOAD_LEASE", "15s")]).await;
+    let bytes = noise(MIB, 32);
+    let upload = tus::create(&world.nodes[0], "x.bin", &bytes).await;
+    let _cut = begin_patch(&world.nodes[0], &upload, 0, bytes.len(), &bytes[..MIB / 2]);
+    world.until("held", "SELECT count(*) FROM uploads WHERE node IS NOT NULL").await;
+    world.nodes[0].kill();
+    let begun = Instant::now();
+    while tus::patch(&world.nodes[1], &upload, 0, &bytes).await.status() != 204 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it stays locked");
+    }
+    eprintln!("free after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(17), "{:?}: the lease and a request", begun.elapsed());
+}
