@@ -55,7 +55,13 @@ fn wanted(owner: Id<Account>) -> NewUpload {
     }
 }
 
-async fn append(engine: &Arc<Engine>, owner: Id<Account>, look: &Look, at: usize, bytes: &[u8]) -> Result<(), AppendError> {
+async fn append(
+    engine: &Arc<Engine>,
+    owner: Id<Account>,
+    look: &Look,
+    at: usize,
+    bytes: &[u8],
+) -> Result<(), AppendError> {
     let body = stream::iter([Ok::<_, BodyBroken>(Bytes::copy_from_slice(bytes))]);
     engine.append(owner, look.id, Append::at(at as u64, Some(bytes.len() as u64)), body).await.map(drop)
 }
