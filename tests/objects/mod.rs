@@ -15,7 +15,7 @@ mod proof;
 mod seeded;
 mod small;
 mod steps;
-mod world;
+pub mod world;
 
 use crate::support::{app::App, s3::Settings};
 
