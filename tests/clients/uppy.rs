@@ -52,5 +52,5 @@ async fn ten_files_at_once() {
         let path = &url[url.find("/files/").unwrap()..];
         ground.assert_stored(&told.tracks[path], &sample.bytes).await;
     }
-    ground.until_nothing_is_owed().await;
+    ground.until_nothing_is_left(Fault::Nothing).await;
 }

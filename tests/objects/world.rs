@@ -77,7 +77,9 @@ impl World {
     /// daemon has payload on a disk.
     pub async fn until_nothing_is_owed(&self) {
         self.until_no_row_owes().await;
-        self.assert_no_payload_on_disk();
+        for node in &self.nodes {
+            assert!(node.files("").is_empty(), "payload on a disk of ours: {:?}", node.files(""));
+        }
     }
 
     /// Waits until no row names anything in the store but stored objects.
@@ -89,12 +91,6 @@ impl World {
         while self.count(owed).await > 0 {
             assert!(begun.elapsed() < PATIENCE, "{} rows of work are left", self.count(owed).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    pub fn assert_no_payload_on_disk(&self) {
-        for node in &self.nodes {
-            assert!(node.files("").is_empty(), "payload on a disk of ours: {:?}", node.files(""));
         }
     }
 
