@@ -1,10 +1,10 @@
 // Drives tus-js-client as a user's program does, and tells what happened: one JSON value per line.
 //
 //   node tus-js.mjs '{"endpoint", "token", "file", "chunkSize"?, "inCreation"?, "url"?, "stopAt"?, "terminate"?, "protocol"?,
-//                     "fromMemory"?, "deferred"?, "parallel"?}'
+//                     "fromMemory"?, "deferred"?, "parallel"?, "retry"?}'
 //
-// {"url", "track"}                    the server named the upload
-// {"method", "status", "offset"?}     an answer as it came
+// {"url", "track"}                        the server named the upload
+// {"method", "status", "of", "offset"?}   an answer as it came, and the upload that it is about
 // {"ended": "success" | "stopped" | "terminated"}
 // Absent: judgement. The test compares.
 
@@ -32,11 +32,13 @@ const upload = new Upload(source, {
     uploadDataDuringCreation: asked.inCreation ?? false,
     headers: { Authorization: `Bearer ${asked.token}` },
     metadata: { filename: 'noise.bin', filetype: 'application/octet-stream' },
-    retryDelays: null,
+    retryDelays: asked.retry ?? null,
     onAfterResponse(request, response) {
         const [track, offset] = [response.getHeader('Millrace-Track'), response.getHeader('Upload-Offset')];
-        if (request.getMethod() === 'POST') tell({ url: response.getHeader('Location'), track });
-        tell({ method: request.getMethod(), status: response.getStatus(), offset: offset && Number(offset) });
+        const location = response.getHeader('Location');
+        const of = location ?? request.getURL();
+        if (location) tell({ url: of, track });
+        tell({ method: request.getMethod(), status: response.getStatus(), of, offset: offset && Number(offset) });
     },
     onProgress(sent) {
         if (asked.stopAt !== undefined && sent >= asked.stopAt) void stop();

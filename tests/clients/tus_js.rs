@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::run::{MIB, Sample, assert_never_back, assert_stored, tus_js};
+use super::{
+    ground::{Fault, Ground, Mode, Store},
+    run::{Client, MIB, Sample, assert_never_back, assert_stored, run},
+};
 use crate::support::{
     app::App,
     parts,
@@ -13,7 +16,7 @@ use crate::support::{
 async fn uploaded(len: usize, asked: &serde_json::Value) -> (usize, usize) {
     let app = App::start().await;
     let sample = Sample::noise(len, 21);
-    let told = tus_js(&app, &sample, asked);
+    let told = run(Client::TusJs, &app, &sample, asked);
     assert_eq!(told.ended, "success");
     assert_eq!(told.offsets().last(), Some(&(len as u64)));
     assert_never_back(&[&told]);
@@ -57,9 +60,9 @@ async fn an_empty_file() {
 async fn after_abort_in_mid_patch_another_process_goes_on_from_the_stored_url() {
     let app = App::start().await;
     let sample = Sample::noise(48 * MIB + 17, 22);
-    let first = tus_js(&app, &sample, &json!({ "stopAt": 24 * MIB }));
+    let first = run(Client::TusJs, &app, &sample, &json!({ "stopAt": 24 * MIB }));
     assert_eq!((first.ended.as_str(), first.count("PATCH")), ("stopped", 0));
-    let second = tus_js(&app, &sample, &json!({ "url": app.url(path(&first.url)) }));
+    let second = run(Client::TusJs, &app, &sample, &json!({ "url": app.url(path(&first.url)) }));
     assert_eq!((second.ended.as_str(), second.count("POST")), ("success", 0));
     assert_never_back(&[&first, &second]);
     assert_stored(&app, &first.track, &first.url, &sample);
@@ -70,9 +73,9 @@ async fn after_abort_in_mid_patch_another_process_goes_on_from_the_stored_url() 
 async fn after_abort_between_chunks_nothing_acknowledged_is_sent_again() {
     let app = App::start().await;
     let sample = Sample::noise(23 * MIB + 17, 23);
-    let first = tus_js(&app, &sample, &json!({ "chunkSize": MIB, "stopAt": 11 * MIB + MIB / 2 }));
+    let first = run(Client::TusJs, &app, &sample, &json!({ "chunkSize": MIB, "stopAt": 11 * MIB + MIB / 2 }));
     assert_eq!(first.ended, "stopped");
-    let second = tus_js(&app, &sample, &json!({ "chunkSize": MIB, "url": app.url(path(&first.url)) }));
+    let second = run(Client::TusJs, &app, &sample, &json!({ "chunkSize": MIB, "url": app.url(path(&first.url)) }));
     assert_eq!(second.ended, "success");
     assert!(second.offsets()[0] >= 11 * MIB as u64, "HEAD: {:?}", second.answers[0]);
     assert_never_back(&[&first, &second]);
@@ -84,7 +87,7 @@ async fn after_abort_between_chunks_nothing_acknowledged_is_sent_again() {
 async fn terminate_in_mid_upload_leaves_nothing() {
     let app = App::start().await;
     let sample = Sample::noise(48 * MIB, 24);
-    let told = tus_js(&app, &sample, &json!({ "stopAt": 24 * MIB, "terminate": true }));
+    let told = run(Client::TusJs, &app, &sample, &json!({ "stopAt": 24 * MIB, "terminate": true }));
     assert_eq!(told.ended, "terminated");
     let last = told.answers.last().unwrap();
     assert_eq!((last.method.as_str(), last.status), ("DELETE", 204));
@@ -117,10 +120,10 @@ async fn the_ietf_draft_cut_in_mid_patch_goes_on_from_the_stored_url() {
     for protocol in ["ietf-draft-03", "ietf-draft-05"] {
         let app = App::start().await;
         let sample = Sample::noise(48 * MIB + 17, 25);
-        let first = tus_js(&app, &sample, &json!({ "protocol": protocol, "stopAt": 24 * MIB }));
+        let first = run(Client::TusJs, &app, &sample, &json!({ "protocol": protocol, "stopAt": 24 * MIB }));
         assert_eq!((first.ended.as_str(), first.count("PATCH")), ("stopped", 0), "{protocol}");
         let rest = json!({ "protocol": protocol, "url": app.url(path(&first.url)), "fromMemory": true });
-        let second = tus_js(&app, &sample, &rest);
+        let second = run(Client::TusJs, &app, &sample, &rest);
         assert_eq!((second.ended.as_str(), second.count("POST")), ("success", 0), "{protocol}");
         assert_never_back(&[&first, &second]);
         assert_stored(&app, &first.track, &first.url, &sample);
@@ -141,7 +144,7 @@ async fn a_length_that_it_learns_at_the_end() {
 async fn four_partial_uploads_at_once() {
     let app = App::start().await;
     let sample = Sample::noise(47 * MIB + 17, 25);
-    let told = tus_js(&app, &sample, &json!({ "parallel": 4 }));
+    let told = run(Client::TusJs, &app, &sample, &json!({ "parallel": 4 }));
     assert_eq!((told.ended.as_str(), told.count("POST"), told.count("PATCH")), ("success", 5, 4));
     let whole = Upload { path: path(&told.url).to_owned(), track: told.track.clone() };
     parts::assert_joined(&app, &whole, &sample.bytes).await;
@@ -150,6 +153,19 @@ async fn four_partial_uploads_at_once() {
     let own = "SELECT count(*) FROM uploads WHERE kind = 'partial' AND metadata = 'piece b2Ygbm9pc2U='";
     assert_eq!(app.ask(own).await, 4);
     app.until_clean().await;
+}
+
+/// It never learns where the first one is, which expires.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creation_that_is_cut_among_its_bytes_is_made_again() {
+    let mut ground = Ground::on(Store::Folder).await;
+    let sample = Sample::noise(8 * MIB + 17, 27);
+    let mode = Mode::of(Client::TusJs, json!({ "retry": [50], "inCreation": true }));
+    let told = ground.upload(&mode, &sample, Fault::Cut).await;
+    assert_eq!((told.ended.as_str(), told.count("POST"), told.count("PATCH")), ("success", 1, 0));
+    ground.assert_stored(&told.track, &sample.bytes).await;
+    assert_eq!(ground.world.count("SELECT count(*) FROM uploads").await, 2);
+    assert_eq!(ground.world.count("SELECT count(*) FROM uploads WHERE state = 'receiving'").await, 1);
 }
 
 /// The path of a URL that the client kept, absolute or not.

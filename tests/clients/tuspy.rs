@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::run::{MIB, Sample, assert_never_back, assert_stored, tuspy};
+use super::run::{Client, MIB, Sample, assert_never_back, assert_stored, run};
 use crate::support::app::App;
 
 #[tokio::test]
 async fn a_whole_file_as_one_chunk() {
     let app = App::start().await;
     let sample = Sample::noise(12 * MIB + 17, 31);
-    let told = tuspy(&app, &sample, &json!({}));
+    let told = run(Client::Tuspy, &app, &sample, &json!({}));
     assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 1));
     assert_stored(&app, &told.track, &told.url, &sample);
     app.until_clean().await;
@@ -19,7 +19,7 @@ async fn a_whole_file_as_one_chunk() {
 async fn chunks_of_two_mib() {
     let app = App::start().await;
     let sample = Sample::noise(23 * MIB + 17, 32);
-    let told = tuspy(&app, &sample, &json!({ "chunkSize": 2 * MIB }));
+    let told = run(Client::Tuspy, &app, &sample, &json!({ "chunkSize": 2 * MIB }));
     assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 12));
     assert_never_back(&[&told]);
     assert_stored(&app, &told.track, &told.url, &sample);
@@ -30,9 +30,9 @@ async fn chunks_of_two_mib() {
 async fn after_a_stop_another_process_goes_on_from_the_same_byte() {
     let app = App::start().await;
     let sample = Sample::noise(23 * MIB + 17, 33);
-    let first = tuspy(&app, &sample, &json!({ "chunkSize": 3 * MIB, "stopAt": 10 * MIB }));
+    let first = run(Client::Tuspy, &app, &sample, &json!({ "chunkSize": 3 * MIB, "stopAt": 10 * MIB }));
     assert_eq!((first.ended.as_str(), first.offsets().last()), ("stopped", Some(&(12 * MIB as u64))));
-    let second = tuspy(&app, &sample, &json!({ "chunkSize": 3 * MIB, "url": first.url }));
+    let second = run(Client::Tuspy, &app, &sample, &json!({ "chunkSize": 3 * MIB, "url": first.url }));
     assert_eq!((second.ended.as_str(), second.offsets()[0]), ("success", 12 * MIB as u64));
     assert_never_back(&[&first, &second]);
     assert_stored(&app, &first.track, &first.url, &sample);
@@ -43,7 +43,7 @@ async fn after_a_stop_another_process_goes_on_from_the_same_byte() {
 async fn every_chunk_with_its_checksum() {
     let app = App::start().await;
     let sample = Sample::noise(23 * MIB + 17, 34);
-    let told = tuspy(&app, &sample, &json!({ "chunkSize": 7 * MIB, "checksum": true }));
+    let told = run(Client::Tuspy, &app, &sample, &json!({ "chunkSize": 7 * MIB, "checksum": true }));
     assert_eq!((told.ended.as_str(), told.count("PATCH")), ("success", 4));
     assert_never_back(&[&told]);
     assert_stored(&app, &told.track, &told.url, &sample);

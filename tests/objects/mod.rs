@@ -18,7 +18,7 @@ mod seeded;
 mod small;
 mod steps;
 mod takeover;
-mod world;
+pub mod world;
 
 use crate::support::{app::App, s3::Settings};
 

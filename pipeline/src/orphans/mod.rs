@@ -22,8 +22,8 @@ use crate::{
     store::{LIST_MAX, Store, StoreError},
 };
 
-/// Everything that we keep lies below one of these.
-const PREFIXES: [&str; 4] = ["tracks/", "partials/", "tails/", "hls/"];
+/// Everything that we keep lies below one of these, and for a moment what we try a store with.
+const PREFIXES: [&str; 5] = ["tracks/", "partials/", "tails/", "hls/", "probe/"];
 
 /// Orphans taken in one sweep: what they need in memory is small. The rest is the next sweep's.
 pub const TAKEN_MAX: usize = 10_000;

@@ -13,7 +13,7 @@ use crate::store::{Multipart, Object, Store};
 /// What a key of ours says. Of any other shape: not made by us, and none of our business.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// The bytes of an upload, and the track that they are.
+    /// The bytes of an upload, and the track that they are; of a probe, which no row names ever, nobody's.
     Upload { track: Uuid },
     /// Of which upload.
     Tail { upload: Uuid },
@@ -30,6 +30,8 @@ fn place(key: &str) -> Option<Place> {
     match (kind, rest.as_slice()) {
         ("tracks", [of, id]) => upload(id).and_then(|_| track(of)).map(|track| Place::Upload { track }),
         ("partials", [id]) => upload(id).map(|_| Place::Upload { track: Uuid::nil() }),
+        ("probe", ["examine"]) => Some(Place::Upload { track: Uuid::nil() }),
+        ("probe", [id]) => upload(id).map(|_| Place::Upload { track: Uuid::nil() }),
         ("tails", [id, _]) => upload(id).map(|upload| Place::Tail { upload }),
         ("hls", [of, run, file @ ..]) => {
             let (rung, n) = match file {
@@ -192,11 +194,14 @@ mod tests {
         assert_eq!(place(&format!("tracks/{id}/{id}")), Some(Place::Upload { track: uuid }));
         assert_eq!(place(&format!("partials/{id}")), Some(Place::Upload { track: Uuid::nil() }));
         assert_eq!(place(&format!("tails/{id}/0-1-2")), Some(Place::Tail { upload: uuid }));
+        for key in [format!("probe/{id}"), "probe/examine".to_owned()] {
+            assert_eq!(place(&key), Some(Place::Upload { track: Uuid::nil() }));
+        }
         let media = |rung, n| Some(Place::Media { track: uuid, run: 3, rung, n });
         assert_eq!(place(&format!("hls/{id}/3/peaks.dat")), media(-1, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/init.mp4")), media(2, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/17.m4s")), media(2, 17));
-        for foreign in ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b"] {
+        for foreign in ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b", "probe/x"] {
             assert_eq!(place(foreign), None, "{foreign}");
         }
         assert_eq!(place(&format!("hls/{id}/3/cover.jpg")), None);

@@ -1,4 +1,4 @@
-//! Bytes of request bodies that have passed, and a mark at which they stop: so that a test can kill at a byte.
+//! Bytes that have passed, and a mark at which they stop: so that a test can kill at a byte.
 
 use tokio::sync::watch;
 
@@ -36,7 +36,7 @@ impl Meter {
     }
 
     /// How many of the wanted bytes may pass; at least one, sooner or later.
-    pub(super) async fn pass(&self, wanted: usize) -> usize {
+    pub async fn pass(&self, wanted: usize) -> usize {
         let mut mark = self.mark.subscribe();
         loop {
             let limit = *mark.borrow_and_update();
