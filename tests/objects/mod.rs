@@ -15,6 +15,7 @@ mod proof;
 mod seeded;
 mod small;
 mod steps;
+mod takeover;
 mod world;
 
 use crate::support::{app::App, s3::Settings};
