@@ -4,4 +4,5 @@ mod crash;
 mod locks;
 mod stuck;
 mod upload_to_play;
+mod watched;
 mod workers;
