@@ -1,6 +1,8 @@
 //! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
 
 mod crash;
+mod detached;
+mod hung;
 mod locks;
 mod stuck;
 mod upload_to_play;
