@@ -1,5 +1,6 @@
 //! The laws of the rows hold against Rust, psql, races and random walks.
 
+mod leases;
 mod walks;
 
 use schema::{

@@ -25,6 +25,9 @@ const BATCH: i64 = 100;
 /// How often a stuck track is enqueued again before it fails (UP-23).
 const RESCUES_MAX: i32 = 5;
 
+/// The code of what failed so.
+const STUCK: &str = "stuck";
+
 /// What one tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -134,8 +137,9 @@ impl Engine {
         for row in &rows {
             let track = Id::<Track>::from(row.id);
             let mut tx = self.db.begin().await?;
-            if row.failures >= RESCUES_MAX {
-                self.fail_track(&mut tx, track, "stuck", "encoding was tried again and again without an end").await?;
+            let is_hopeless = row.failures >= RESCUES_MAX;
+            if is_hopeless {
+                self.fail_track(&mut tx, track, STUCK, "encoding was tried again and again without an end").await?;
             } else {
                 encode::enqueue(&mut tx, track).await?;
                 job::reopen(&mut tx, encode::KIND, track.uuid()).await?;
@@ -149,7 +153,12 @@ impl Engine {
                 .await?;
             }
             tx.commit().await?;
-            tracing::warn!(track.id = %track, failures = row.failures, "stuck track taken up again");
+            if is_hopeless {
+                tracing::warn!(track.id = %track, code = STUCK, "track failed");
+                metrics::counter!("millrace_tracks_failed_total", "reason" => STUCK).increment(1);
+            } else {
+                tracing::warn!(track.id = %track, failures = row.failures, "stuck track taken up again");
+            }
         }
         Ok(rows.len())
     }

@@ -82,11 +82,12 @@ async fn run(
 
     let limits = Limits { drain: DRAIN_MAX, ..Limits::default() };
     let ends = Stop { drain: stop.first.clone(), cut: stop.second.clone() };
+    let admin_url = format!("http://{}", sockets.admin.local_addr().context("the admin socket has no address")?);
     let (public, admin, proxies) = (vec![sockets.public], vec![sockets.admin], routers.proxies);
     tasks.spawn(accept::serve(public, routers.public, limits.clone(), proxies.clone(), ends.clone()));
     tasks.spawn(accept::serve(admin, routers.admin, limits, proxies, ends));
     let url = loaded.config.public_url.as_ref().map_or(format!("http://{}", sockets.address), ToString::to_string);
-    tracing::info!(url, "ready");
+    tracing::info!(url, admin = admin_url, "ready");
     say(format_args!("Millrace is ready: {url}/"));
 
     stop.first.cancelled().await;

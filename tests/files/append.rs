@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::{
     app::App,
+    player,
     sound::noise,
     tus::{self, OCTETS, request},
 };
@@ -137,6 +138,33 @@ async fn a_wrong_promise_is_never_published() {
     assert!(app.files("objects/tracks").is_empty(), "nothing under its final name");
     let head = tus::head(&app, &upload).await;
     assert_eq!(head.status(), 410);
+}
+
+#[tokio::test]
+async fn what_played_before_its_promise_was_broken_stops_playing() {
+    // UP-6, UP-7: early segments were the uploader's only, and they disappear.
+    let app = App::start().await;
+    let bytes = crate::support::sound::wav(44_100 * 30, 44_100);
+    let said = tus::metadata(&[("filename", "tone.wav"), ("sha256", &"00".repeat(32))]);
+    let post = request(&app, Method::POST, "/files").header("Upload-Length", bytes.len());
+    let upload = tus::upload(&post.header("Upload-Metadata", said).send().await.unwrap());
+    let sent = bytes.len() / 3 * 2;
+    let mut socket = tus::begin_patch(&app, &upload, 0, bytes.len(), &bytes[..sent]);
+    app.track_when(&upload.track, "playable", |t| t["state"] == "playable").await;
+    let entry = player::stream(&app, &upload.track).await;
+    let list = player::rungs(&app, &entry).await.swap_remove(0);
+    let paths = [entry, list.path.clone(), list.init(), list.segments().swap_remove(0)];
+    for path in &paths {
+        assert_eq!(player::status(&app, path).await, 200, "{path}");
+    }
+    socket.write_all(&bytes[sent..]).unwrap();
+    assert_eq!(tus::answer(&mut socket).0, 422);
+    for path in &paths {
+        assert_eq!(player::status(&app, path).await, 403, "{path}");
+    }
+    let track = app.settled(&upload.track).await;
+    assert_eq!((track["state"].as_str(), track["error"]["code"].as_str()), (Some("failed"), Some("digest_mismatch")));
+    assert_eq!(app.get(&format!("/api/v1/tracks/{}/stream", upload.track)).send().await.unwrap().status(), 409);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! `kill -9` of the real daemon at random bytes: what was acknowledged is there, what is stored is right, nothing is left.
 
+use std::time::{Duration, Instant};
+
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sqlx::Connection;
 
 use crate::support::{
-    app::App,
+    app::{App, PATIENCE},
     sound::noise,
     tus::{self, Upload, begin_patch},
 };
@@ -73,21 +76,41 @@ async fn kill_after_acked_tail() {
     verify(&app, &upload, &bytes).await;
 }
 
-#[tokio::test]
-async fn an_upload_killed_between_its_last_byte_and_its_object_is_sealed_by_itself() {
+/// Sends the second half while we hold `locks`, and kills the daemon once it stands `at` a point behind which it can't get.
+async fn killed_at(locks: &'static str, at: &'static str, is_object_there: bool) {
     let mut app = App::start().await;
     let bytes = noise(2 << 20, 13);
     let upload = tus::create(&app, "x.bin", &bytes).await;
     assert_eq!(tus::patch(&app, &upload, 0, &bytes[..1 << 20]).await.status(), 204);
-    // The rows as a crash right after the last part's commit leaves them.
     let mut db = app.daemon().connect().await;
-    sqlx::query("UPDATE uploads SET length = NULL").execute(&mut db).await.unwrap_err();
-    drop(db);
-    let _last = begin_patch(&app, &upload, 1 << 20, 1 << 20, &bytes[1 << 20..]);
-    app.kill_and_boot().await;
-    let offset = tus::offset(&app, &upload).await as usize;
-    if offset < bytes.len() {
-        assert_eq!(tus::patch(&app, &upload, offset as u64, &bytes[offset..]).await.status(), 204);
+    let mut held = db.begin().await.unwrap();
+    sqlx::raw_sql(locks).execute(&mut *held).await.unwrap();
+    let mut last = begin_patch(&app, &upload, 1 << 20, 1 << 20, &bytes[1 << 20..]);
+    app.until("at that point", at).await;
+    let begun = Instant::now();
+    while app.files("objects").is_empty() == is_object_there {
+        assert!(begun.elapsed() < PATIENCE, "the object is there, or isn't: {:?}", app.files("objects"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    app.kill();
+    drop(held);
+    assert_eq!(tus::answer(&mut last).0, 0, "nobody was told that it is done");
+    app.boot().await;
+    // No client asks: only the track is looked at.
     verify(&app, &upload, &bytes).await;
+    app.until_clean().await;
+}
+
+#[tokio::test]
+async fn an_upload_killed_between_its_last_byte_and_its_object_is_sealed_by_itself() {
+    // The row of the last byte is committed. The edge `Seal` wants to write into `transition`: no object is asked for.
+    let whole = "SELECT count(*) FROM uploads WHERE committed = length AND state = 'receiving'";
+    killed_at("LOCK TABLE transition IN EXCLUSIVE MODE", whole, false).await;
+}
+
+#[tokio::test]
+async fn an_upload_killed_between_its_object_and_the_row_that_says_so_is_stored_by_itself() {
+    // The object is complete, and the edge `Store` wants the track's row.
+    let sealing = "SELECT count(*) FROM uploads WHERE state = 'sealing'";
+    killed_at("SELECT FROM tracks FOR UPDATE", sealing, true).await;
 }

@@ -1,5 +1,6 @@
 //! `OPTIONS` and `POST /files`.
 
+use api::accounts::flow;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -74,6 +75,17 @@ async fn nobody_and_listeners_may_not_create() {
     };
     assert_eq!(post("").send().await.unwrap().status(), 401);
     assert_eq!(post("not-a-token").send().await.unwrap().status(), 401);
+    let db = sqlx::PgPool::connect(&app.daemon().database_url()).await.unwrap();
+    for (role, status) in [("listener", 403), ("creator", 201)] {
+        let account = flow::create_user(&db, "Somebody", role).await.unwrap();
+        let token = flow::create_token(&db, account, "test").await.unwrap().reveal().to_owned();
+        let answer = post(&token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{role}");
+        if status == 403 {
+            assert_eq!(answer.json::<Value>().await.unwrap()["code"], "forbidden");
+            assert_eq!(app.ask("SELECT count(*) FROM uploads").await, 0);
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,10 +20,10 @@ use crate::support::{
 const SECONDS: u32 = 48;
 
 /// What players could have fetched: `{run}/{rung}/{file}`, with its ETag.
-type Published = BTreeMap<String, String>;
+pub(super) type Published = BTreeMap<String, String>;
 
 /// Fetches all that the playlists name now. Each name answers 200, with bytes that are those of its ETag.
-async fn published(app: &App, track: &str) -> Published {
+pub(super) async fn published(app: &App, track: &str) -> Published {
     let mut found = Published::new();
     let entry = player::stream(app, track).await;
     let prefix = entry.rsplit_once('/').unwrap().0;
@@ -40,7 +40,7 @@ async fn published(app: &App, track: &str) -> Published {
 }
 
 /// What was published before is there still, unless the run is another.
-fn assert_kept(before: &Published, now: &Published) {
+pub(super) fn assert_kept(before: &Published, now: &Published) {
     let runs: BTreeSet<&str> = now.keys().filter_map(|path| path.split('/').next()).collect();
     for (path, etag) in before.iter().filter(|(path, _)| runs.contains(path.split('/').next().unwrap())) {
         assert_eq!(now.get(path), Some(etag), "{path} was published with this ETag");

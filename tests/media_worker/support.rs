@@ -112,6 +112,39 @@ pub(crate) fn decoded(rung: &[u8]) -> Vec<i16> {
     raw.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect()
 }
 
+/// Decodes with a decoder that shares no code with FFmpeg. Hands over each packet that holds a `wanted` range of samples,
+/// as interleaved stereo that begins there; returns how many samples there are.
+pub(crate) fn second_opinion(
+    file: Vec<u8>,
+    wanted: impl Fn(std::ops::Range<usize>) -> bool,
+    mut hear: impl FnMut(usize, &[i16]),
+) -> usize {
+    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::formats::{FormatOptions, TrackType, probe::Hint};
+    use symphonia::core::io::MediaSourceStream;
+    use symphonia::core::meta::MetadataOptions;
+    let stream = MediaSourceStream::new(Box::new(std::io::Cursor::new(file)), Default::default());
+    let mut format = symphonia::default::get_probe()
+        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+        .unwrap();
+    let parameters = format.default_track(TrackType::Audio).unwrap().codec_params.clone().unwrap();
+    let mut decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(parameters.audio().unwrap(), &AudioDecoderOptions::default())
+        .unwrap();
+    let mut samples: Vec<i16> = vec![];
+    let mut at = 0;
+    while let Some(packet) = format.next_packet().unwrap() {
+        let decoded = decoder.decode(&packet).unwrap();
+        let end = at + decoded.frames();
+        if wanted(at..end) {
+            decoded.copy_to_vec_interleaved(&mut samples);
+            hear(at, &samples);
+        }
+        at = end;
+    }
+    at
+}
+
 /// A segment as it arrived.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Piece {

@@ -1,6 +1,7 @@
 //! Uploads on an S3-compatible store: nothing acknowledged is lost, nothing wrong is published, nothing touches the disk.
 
 mod answers;
+mod asleep;
 mod broken;
 mod client;
 mod concat;

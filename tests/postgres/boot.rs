@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::daemon::{Daemon, finish, folder, millrace};
 
-/// The best of three: the promise is about us, not about what else the machine does meanwhile.
+/// The median of three: neither the luckiest nor the one that something else on the machine got in the way of.
 #[tokio::test]
 async fn first_boot_is_ready_in_5_s_and_a_later_one_in_2_s() {
     let (mut first, mut later) = (Vec::new(), Vec::new());
@@ -22,8 +22,14 @@ async fn first_boot_is_ready_in_5_s_and_a_later_one_in_2_s() {
         later.push(boot_and_stop(&data).await);
     }
     println!("first boot: ready after {first:?}; later: {later:?}");
-    assert!(first.iter().min() < Some(&Duration::from_secs(5)), "{first:?}");
-    assert!(later.iter().min() < Some(&Duration::from_secs(2)), "{later:?}");
+    assert!(median(&first) < Duration::from_secs(5), "{first:?}");
+    assert!(median(&later) < Duration::from_secs(2), "{later:?}");
+}
+
+fn median(took: &[Duration]) -> Duration {
+    let mut sorted = took.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2]
 }
 
 /// How long until ready; then SIGTERM, to which the answer is a clean end.

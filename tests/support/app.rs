@@ -1,6 +1,7 @@
 //! A millrace of its own for one test: data folder, private PostgreSQL, local store, owner's token.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -162,8 +163,8 @@ impl App {
         found
     }
 
-    /// Waits until nothing is left over: no trash, no unfinished file, no file on its way. And nobody ever waited for
-    /// somebody who waited for them.
+    /// Waits until nothing is left over: no trash, no unfinished file, no file on its way, and every object is one that a
+    /// row names. And nobody ever waited for somebody who waited for them.
     pub async fn until_clean(&self) {
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(self.ask(deadlocks).await, 0, "rows are locked in one order: upload, job, track");
@@ -171,14 +172,44 @@ impl App {
         loop {
             let trash = self.ask("SELECT count(*) FROM store_trash WHERE not_before <= now()").await;
             let left = [self.files("multipart"), self.files("tmp")].concat();
-            if trash == 0 && left.is_empty() {
+            let unlike = self.unlike_the_rows().await;
+            if trash == 0 && left.is_empty() && unlike.is_empty() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "left over: {trash} rows of trash, {left:?}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "left over: {trash} rows of trash, {left:?}; unlike the rows: {unlike:?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// Keys that rows name and the local store lacks, and keys that it has and no row names. What waits for its deletion
+    /// may be there still.
+    async fn unlike_the_rows(&self) -> Vec<String> {
+        if self.settings.iter().any(|(name, value)| name == "TRACK_STORAGE_BACKEND" && value == "s3") {
+            return Vec::new();
+        }
+        let mut db = self.daemon().connect().await;
+        let named: Vec<String> = sqlx::query_scalar(NAMED).fetch_all(&mut db).await.unwrap();
+        let waiting = "SELECT key, is_prefix FROM store_trash WHERE multipart_id IS NULL";
+        let waiting: Vec<(String, bool)> = sqlx::query_as(waiting).fetch_all(&mut db).await.unwrap();
+        let waits = |key: &&str| waiting.iter().any(|(of, is_prefix)| of == key || *is_prefix && key.starts_with(of));
+        let objects = self.data.join("store/objects");
+        let files = self.files("objects");
+        let there = files.iter().map(|file| file.strip_prefix(&objects).unwrap().to_str().unwrap());
+        let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        let there: BTreeSet<&str> = there.filter(|key| named.contains(key) || !waits(key)).collect();
+        named.symmetric_difference(&there).map(|key| (*key).to_owned()).collect()
+    }
 }
+
+/// Every key of the store that a row promises.
+const NAMED: &str = "SELECT key FROM uploads WHERE state = 'stored'
+    UNION ALL SELECT object_key FROM upload_tails
+    UNION ALL SELECT init_key FROM rungs
+    UNION ALL SELECT key FROM segments
+    UNION ALL SELECT peaks_key FROM tracks WHERE peaks_key IS NOT NULL";
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten() {

@@ -109,6 +109,8 @@ pub(super) struct Run<'a> {
     begun: u64,
     segments: u64,
     learnt: Learnt,
+    /// The waveform, until the track is about to be ready. A day of sound makes 15 MiB of it.
+    peaks: Option<Bytes>,
 }
 
 impl<'a> Run<'a> {
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             begun: 0,
             segments: 0,
             learnt: Learnt::default(),
+            peaks: None,
         })
     }
 
@@ -143,7 +146,21 @@ impl<'a> Run<'a> {
     pub(super) async fn drive(&mut self) -> Ended {
         match self.work().await {
             Ok(()) => Ended::Finished,
-            Err(ended) => ended,
+            Err(ended) => {
+                self.leave().await;
+                ended
+            }
+        }
+    }
+
+    /// What is on its way lands, and gets its row where it still may: if the track has failed, nobody writes it again, and
+    /// an object that no row names would stay.
+    async fn leave(&mut self) {
+        while !self.on_its_way.is_empty() {
+            let done = oldest(&mut self.on_its_way).await;
+            if self.record(done).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -237,12 +254,7 @@ impl<'a> Run<'a> {
                 self.learnt.loudness = Some(told);
             }
             Event::PeaksPart { first, pairs } => self.source.window.add_peaks(first, &pairs),
-            Event::Peaks { dat } => {
-                let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
-                let key = format!("{}/peaks.dat", rows::run_key(self.track, *run));
-                self.engine.store.put(&key, dat).await?;
-                self.learnt.peaks_key = Some(key);
-            }
+            Event::Peaks { dat } => self.peaks = Some(dat),
             _ => {}
         }
         Ok(())
@@ -291,6 +303,12 @@ impl<'a> Run<'a> {
         // Tainted: `attempts` encodes the stored bytes again and compares.
         if self.source.window.is_tainted() {
             return Ok(());
+        }
+        // Not before: of a track that fails after all, an object would be left that no row names.
+        if let Some(dat) = self.peaks.take() {
+            let key = format!("{}/peaks.dat", rows::run_key(self.track, run));
+            self.engine.store.put(&key, dat).await?;
+            self.learnt.peaks_key = Some(key);
         }
         rows::finish_track(&self.engine.db, self.job, self.track, run, &self.learnt).await?;
         Ok(())
