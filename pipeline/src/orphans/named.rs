@@ -201,7 +201,9 @@ mod tests {
         assert_eq!(place(&format!("hls/{id}/3/peaks.dat")), media(-1, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/init.mp4")), media(2, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/17.m4s")), media(2, 17));
-        for foreign in ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b", "probe/x"] {
+        for foreign in
+            ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b", "probe/x"]
+        {
             assert_eq!(place(foreign), None, "{foreign}");
         }
         assert_eq!(place(&format!("hls/{id}/3/cover.jpg")), None);
