@@ -8,7 +8,7 @@
 
 use std::{
     sync::{MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use aws_sdk_s3::{
@@ -20,9 +20,6 @@ use bytes::Bytes;
 
 use super::{S3, StoreError, proof, refusal::Refusal};
 use crate::digest;
-
-/// After a failure, those that waited with it hear the same for so long.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is sent to find out.
 const PROBE: &[u8] = b"millrace";
@@ -50,11 +47,13 @@ impl S3 {
     pub(super) async fn powers(&self) -> Result<Powers, StoreError> {
         // One asks for all. Those that waited for it hear what it heard: asking one after the other, each would wait for a
         // store that is away as long as all before it together.
-        self.powers.get_or_try_init(|| Box::pin(self.found_out_or_heard())).await.copied()
+        let since = Instant::now();
+        self.powers.get_or_try_init(|| Box::pin(self.found_out_or_heard(since))).await.copied()
     }
 
-    async fn found_out_or_heard(&self) -> Result<Powers, StoreError> {
-        let heard = self.powerless().clone().filter(|(at, _)| at.elapsed() < ASK_AGAIN);
+    /// What was heard since then counts; older failures say nothing about now.
+    async fn found_out_or_heard(&self, since: Instant) -> Result<Powers, StoreError> {
+        let heard = self.powerless().clone().filter(|(at, _)| *at > since);
         if let Some((_, why)) = heard {
             return Err(StoreError::Away(std::io::Error::other(why)));
         }
