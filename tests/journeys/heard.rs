@@ -98,7 +98,7 @@ fn played(rung: &[u8]) -> Vec<u8> {
 /// Symphonia hears the very source: all of a short one, a second here and there of a long one.
 fn assert_same(source: &[u8], rung: Vec<u8>) {
     let apart = 1 + source.len() / FRAME / (60 * 44_100);
-    let wanted = |range: Range<usize>| range.start / 44_100 % apart == 0;
+    let wanted = |range: Range<usize>| (range.start / 44_100).is_multiple_of(apart);
     let mut seconds = BTreeSet::new();
     let samples = media::second_opinion(rung, wanted, |at, heard| {
         let bytes = source[at * FRAME..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]]));
