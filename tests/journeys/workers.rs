@@ -81,14 +81,16 @@ const CRASHES: i64 = 100;
 const _: () = assert!(CRASHES / (ENCODE_ATTEMPTS as i64) < TRACKS as i64 - 5);
 
 /// Kills workers at random, but for one, until enough tries have ended so; returns how many it killed.
-async fn killer(app: &App, spared: i32, dice: &mut StdRng) -> usize {
+async fn killer(app: &App, beside: &mut Beside, dice: &mut StdRng) -> usize {
     let mut db = app.daemon().connect().await;
     let begun = Instant::now();
     let mut killed = 0;
     while sqlx::query_scalar::<_, i64>(DEATHS).fetch_one(&mut db).await.unwrap() < CRASHES {
         assert!(begun.elapsed() < PATIENCE, "{killed} kills weren't enough");
         tokio::time::sleep(Duration::from_millis(dice.random_range(10..90))).await;
-        let workers: Vec<i32> = workers_of(app.daemon().pid()).into_iter().filter(|pid| *pid != spared).collect();
+        beside.trickle();
+        let mut workers = workers_of(app.daemon().pid());
+        workers.retain(|worker| *worker != beside.worker);
         if let Some(&worker) = workers.choose(dice) {
             kill(worker, Signal::KILL);
             killed += 1;
@@ -104,11 +106,11 @@ const DEATHS: &str = "SELECT coalesce(sum(failures + (dead_at IS NOT NULL)::int)
 async fn a_killer_of_workers_costs_only_the_tracks_that_it_meets() {
     let app = App::start().await;
     let (pid, born) = (app.daemon().pid(), birth(app.daemon().pid()));
-    let beside = Beside::start(&app).await;
+    let mut beside = Beside::start(&app).await;
     let wavs: Vec<_> = (0..TRACKS).map(|n| sound::wav(44_100 + 1000 * n as u32, 44_100)).collect();
     let uploads = futures_util::future::join_all(wavs.iter().map(|wav| tus::whole(&app, "short.wav", wav)));
     let mut dice = StdRng::seed_from_u64(0x776f_726b);
-    let (uploads, killed) = tokio::join!(uploads, killer(&app, beside.worker, &mut dice));
+    let (uploads, killed) = tokio::join!(uploads, killer(&app, &mut beside, &mut dice));
 
     let mut ready = 0;
     for (upload, wav) in uploads.iter().zip(&wavs) {
@@ -153,6 +155,13 @@ impl Beside {
         let ready = (ready.clone(), published(app, &ready.track).await);
         let growing = (growing.clone(), published(app, &growing.track).await);
         Self { ready, growing, wav, rest, sent, worker }
+    }
+
+    /// A few more bytes: of a line on which nothing moves for half a minute the daemon would hang up.
+    fn trickle(&mut self) {
+        let to = (self.sent + 4096).min(self.wav.len() - 65_536);
+        self.rest.write_all(&self.wav[self.sent..to]).unwrap();
+        self.sent = to;
     }
 
     /// What was published is as it was, and the worker that was there ends what it began.

@@ -204,9 +204,8 @@ impl App {
     }
 }
 
-/// Every key of the store that a row promises.
+/// Every object that a row promises. A tail is none here: the local store writes it in place.
 const NAMED: &str = "SELECT key FROM uploads WHERE state = 'stored'
-    UNION ALL SELECT object_key FROM upload_tails
     UNION ALL SELECT init_key FROM rungs
     UNION ALL SELECT key FROM segments
     UNION ALL SELECT peaks_key FROM tracks WHERE peaks_key IS NOT NULL";
