@@ -152,7 +152,7 @@ fn run(options: Options) -> anyhow::Result<()> {
     let run =
         Run { folder: server::folder("/tmp".as_ref())?, runtime, peers: options.peers, end: Instant::now() + time };
     if options.only == Some(Section::S3) {
-        return s3::measure(&run, &options.programs, s3::rounds(options.long), options.write).context("s3");
+        return s3::measure(&run, &options.programs, options.long, options.write).context("s3");
     }
     let wants = |section| options.only.is_none_or(|only| only == section);
     let mut table = Table::default();

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::io::Errno;
 
 use crate::server::Server;
 
@@ -76,7 +77,13 @@ pub fn send_pieces(
         let (mut at, end) = (start + offset, start + offset + len);
         while at < end {
             let count = usize::try_from(end - at)?.min(1 << 30);
-            ensure!(rustix::fs::sendfile(&socket, file, Some(&mut at), count)? > 0, "the file is shorter than it was");
+            match rustix::fs::sendfile(&socket, file, Some(&mut at), count) {
+                Ok(0) => bail!("the file is shorter than it was"),
+                Ok(_) => {}
+                // Whoever hangs up in the middle has said why.
+                Err(Errno::PIPE | Errno::CONNRESET) => break,
+                Err(error) => return Err(error.into()),
+            }
         }
         let answer = answer(&mut socket)?;
         ensure!(answer.status == 204, "PATCH said {}: {}", answer.status, answer.body);

@@ -60,10 +60,14 @@ pub struct Programs {
     /// The peer `tus-server`
     #[arg(long, value_name = "FILE")]
     tus_server: Option<PathBuf>,
+    /// Rounds of uploads into S3, instead of three (`--long`: five)
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
 }
 
 /// Measures all, and prints; with `write`, into RESULTS.md and the plot.
-pub fn measure(run: &Run, programs: &Programs, rounds: usize, write: bool) -> anyhow::Result<()> {
+pub fn measure(run: &Run, programs: &Programs, long: bool, write: bool) -> anyhow::Result<()> {
+    let rounds = programs.rounds.unwrap_or(if long { ROUNDS_LONG } else { ROUNDS });
     let mut results = Results::default();
     let source = sound::incompressible(&run.folder.path().join("source"), SOURCE_BYTES + STEPS_MAX * STEP_BYTES)?;
     let mut round = Round::new(run.folder.path().join("source"), source);
@@ -74,11 +78,6 @@ pub fn measure(run: &Run, programs: &Programs, rounds: usize, write: bool) -> an
     }
     print!("{results}");
     if write { results.write() } else { Ok(()) }
-}
-
-/// How many rounds a run has.
-pub fn rounds(long: bool) -> usize {
-    if long { ROUNDS_LONG } else { ROUNDS }
 }
 
 fn to_sink(

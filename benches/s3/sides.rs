@@ -61,6 +61,11 @@ impl Side {
         Ok(Self { name: "rclone", kind: Kind::Rclone { site, folder: below.to_owned() } })
     }
 
+    /// Somebody else's: that it fails is a result.
+    pub(super) fn is_peer(&self) -> bool {
+        !matches!(self.name, "Millrace" | "probe" | "SDK alone")
+    }
+
     /// Whether this side can do the case at all.
     pub(super) fn does(&self, case: Case) -> bool {
         match self.kind {

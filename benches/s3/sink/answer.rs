@@ -5,7 +5,7 @@ const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 
 pub(super) struct Answer {
     status: &'static str,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(String, String)>,
     /// Before the body: bytes of an object that wasn't kept.
     pub(super) zeros: u64,
     pub(super) body: Vec<u8>,
@@ -35,8 +35,8 @@ impl Answer {
         Self::new(status).with("etag", etag.into()).with("last-modified", LAST_MODIFIED.into())
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+    pub(super) fn with(mut self, name: &str, value: String) -> Self {
+        self.headers.push((name.to_owned(), value));
         self
     }
 

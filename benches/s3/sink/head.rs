@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::SMALL_BYTES;
+
 /// Path and query are as they came, `%2F` and all: nobody who is measured here writes one key in two ways.
 pub(super) struct Head {
     pub(super) method: String,
@@ -24,6 +26,14 @@ pub(super) enum Body {
 }
 
 impl Body {
+    /// Its bytes, where looking at them costs nothing.
+    pub(super) fn small(&self) -> Option<&[u8]> {
+        match self {
+            Self::Kept(bytes) if bytes.len() as u64 <= SMALL_BYTES => Some(bytes),
+            _ => None,
+        }
+    }
+
     pub(super) fn len(&self) -> u64 {
         match self {
             Self::Kept(bytes) => bytes.len() as u64,
@@ -63,6 +73,17 @@ impl Head {
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// What a client says about an object, for who reads it.
+    pub(super) fn metadata(&self) -> Vec<(String, String)> {
+        let kept = self.headers.iter().filter(|(name, _)| name.starts_with("x-amz-meta-"));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// An object, not a part of one.
+    pub(super) fn is_put_whole(&self) -> bool {
+        self.method == "PUT" && !self.query.contains_key("uploadId")
     }
 
     pub(super) fn part_no(&self) -> Option<u32> {

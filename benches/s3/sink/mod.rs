@@ -1,9 +1,10 @@
 //! An S3 that throws payloads away, in a process of its own: what is measured is who sends to it.
 //!
-//! Promise: it answers what uploads ask of S3, remembers what it was sent by length, and counts it. A payload is dropped
-//!          inside the kernel and never copied to here, so this is nobody's bottleneck.
-//! Kept:    objects up to [`KEPT_BYTES`], with their checksum checked, since servers keep notes of their own in them and
-//!          try out what a store does. Larger ones read as zeros of their length.
+//! Promise: it answers what uploads ask of S3, remembers what it was sent by length, and counts it. Parts are dropped inside
+//!          the kernel and never copied to here, so this is nobody's bottleneck.
+//! Kept:    objects put whole, for a while: servers keep notes in them, and the ends of requests that don't fill a part.
+//!          Small ones have their checksum checked, since servers try out what a store does. What isn't kept reads as
+//!          zeros of its length.
 //! Absent:  signatures, MD5s, buckets (every name is one), copies inside the store.
 
 mod answer;
@@ -25,8 +26,10 @@ use self::{
     objects::Objects,
 };
 
-/// What is read of an object, and kept. Notes have hundreds of bytes; the smallest payload sent here has a mebibyte.
-const KEPT_BYTES: u64 = 256 << 10;
+/// Bodies up to this are read whatever they are: notes and questions have less, the smallest payload here has a mebibyte.
+const SMALL_BYTES: u64 = 256 << 10;
+/// Objects up to this are kept: what is put whole is less than a part, or a part.
+const KEPT_BYTES: u64 = 16 << 20;
 /// What the kernel drops in one go.
 const DROPPED_BYTES: usize = 1 << 20;
 /// Of a request's head.
@@ -92,8 +95,9 @@ impl Connection {
 
     /// All of the body: its bytes where it is small, its length where it isn't.
     fn body(&mut self, head: &Head) -> io::Result<Body> {
+        let kept = if head.is_put_whole() { KEPT_BYTES } else { SMALL_BYTES };
         let bytes = match head.content_length {
-            Some(length) if length > KEPT_BYTES => {
+            Some(length) if length > kept => {
                 self.drop_bytes(length)?;
                 return Ok(Body::Dropped(head.decoded_length.unwrap_or(length)));
             }
@@ -102,7 +106,7 @@ impl Connection {
             None => Vec::new(),
         };
         let bytes = if head.is_aws_chunked { head::without_aws_chunks(&bytes) } else { bytes };
-        Ok(if bytes.len() as u64 > KEPT_BYTES { Body::Dropped(bytes.len() as u64) } else { Body::Kept(bytes) })
+        Ok(if bytes.len() as u64 > kept { Body::Dropped(bytes.len() as u64) } else { Body::Kept(bytes) })
     }
 
     fn drop_bytes(&mut self, mut left: u64) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What the sink remembers, and what it therefore answers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt::Write,
     sync::{Mutex, PoisonError},
 };
@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum, checksum_combine};
 
 use super::{
+    SMALL_BYTES,
     answer::Answer,
     head::{Body, Head},
 };
@@ -18,6 +19,9 @@ const CRC64: &str = "x-amz-checksum-crc64nvme";
 /// Where the bench asks what was counted. No bucket is called so.
 pub(super) const COUNTS: &str = "/-counts";
 
+/// Bytes of objects in all; then the oldest become lengths. A turn's unfinished uploads have a quarter of it.
+const KEPT_BYTES_MAX: u64 = 1 << 30;
+
 #[derive(Default)]
 pub(super) struct Objects(Mutex<State>);
 
@@ -25,6 +29,9 @@ pub(super) struct Objects(Mutex<State>);
 struct State {
     objects: BTreeMap<String, Object>,
     uploads: HashMap<String, BTreeMap<u32, Part>>,
+    /// Keys of objects with bytes, oldest first, and how many those have.
+    kept: VecDeque<(String, u64)>,
+    kept_bytes: u64,
     named: u64,
     requests: u64,
     bytes_in: u64,
@@ -36,6 +43,7 @@ struct Object {
     len: u64,
     /// Where it is small.
     bytes: Option<Vec<u8>>,
+    metadata: Vec<(String, String)>,
 }
 
 struct Part {
@@ -103,8 +111,25 @@ impl State {
             Body::Kept(bytes) => Some(bytes),
             Body::Dropped(_) => None,
         };
-        self.objects.insert(key.to_owned(), Object { etag: etag.clone(), len, bytes });
+        let (metadata, is_kept) = (head.metadata(), bytes.is_some());
+        self.objects.insert(key.to_owned(), Object { etag: etag.clone(), len, bytes, metadata });
+        if is_kept {
+            self.keep_some(key, len);
+        }
         stored(&etag, crc64)
+    }
+
+    fn keep_some(&mut self, key: &str, len: u64) {
+        self.kept.push_back((key.to_owned(), len));
+        self.kept_bytes += len;
+        while self.kept_bytes > KEPT_BYTES_MAX
+            && let Some((oldest, len)) = self.kept.pop_front()
+        {
+            self.kept_bytes -= len;
+            if let Some(object) = self.objects.get_mut(&oldest).filter(|object| object.len > SMALL_BYTES) {
+                object.bytes = None;
+            }
+        }
     }
 
     fn get(&self, head: &Head, key: &str) -> Answer {
@@ -116,6 +141,9 @@ impl State {
         let (from, to) = range.map_or((0, object.len), |(first, last)| (first, last + 1));
         let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
         let mut answer = Answer::object(status, &object.etag);
+        for (name, value) in &object.metadata {
+            answer = answer.with(name, value.clone());
+        }
         if range.is_some() {
             answer = answer.with("content-range", format!("bytes {from}-{}/{}", to - 1, object.len));
         }
@@ -123,7 +151,7 @@ impl State {
             return answer.announcing(to - from);
         }
         match &object.bytes {
-            // Kept ones have a few hundred KiB.
+            // Kept ones have some MiB.
             Some(bytes) => answer.body = bytes[from as usize..to as usize].to_vec(),
             None => answer.zeros = to - from,
         }
@@ -172,7 +200,7 @@ impl State {
         }
         let (len, etag) = (parts.values().map(|part| part.len).sum(), self.name());
         self.uploads.remove(id);
-        self.objects.insert(key.to_owned(), Object { etag: etag.clone(), len, bytes: None });
+        self.objects.insert(key.to_owned(), Object { etag: etag.clone(), len, bytes: None, metadata: Vec::new() });
         let result = "CompleteMultipartUploadResult";
         Answer::xml(format!("<{result}><Bucket>b</Bucket><Key>{key}</Key><ETag>{etag}</ETag></{result}>"))
     }
@@ -206,10 +234,10 @@ fn said(head: &Head) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// The CRC-64 of a body: looked at where it is small, believed where it is gone. An error where the request lies.
+/// The CRC-64 of a body: looked at where it is small, believed where it isn't. An error where the request lies.
 fn crc64_of(head: &Head, body: &Body) -> Result<Option<u64>, ()> {
     let said = said(head);
-    let Body::Kept(bytes) = body else { return Ok(said) };
+    let Some(bytes) = body.small() else { return Ok(said) };
     let found = checksum(Crc64Nvme, bytes);
     if said.is_some_and(|said| said != found) { Err(()) } else { Ok(Some(found)) }
 }
