@@ -127,6 +127,8 @@ fn to_server(server: &Server, case: Case, source: &File, start: u64) -> anyhow::
 /// With its own concurrency, four parts, and nothing else of its own.
 fn rclone(site: &Site, folder: &Path, file: &Path) -> Command {
     let mut command = Command::new("rclone");
+    // What its SDK reads there isn't for this store.
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
     // Without a file it looks for the user's.
     command.arg("--config").arg(folder.join("rclone.conf")).arg("copyto").arg(file);
     command.arg(format!(":s3:{}/rclone", site.bucket)).args(["--s3-provider", "Other", "--s3-no-check-bucket"]);
@@ -148,9 +150,11 @@ fn cut_out(source: &File, start: u64, length: u64, to: &Path) -> anyhow::Result<
 /// Runs a program to its end: what it printed, its CPU time, and how long it took.
 fn finished(mut command: Command) -> anyhow::Result<(String, Duration, Duration)> {
     let (before, begun) = (cost::waited_for()?, Instant::now());
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
     let took = begun.elapsed();
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
+    let last = said.lines().last().unwrap_or_default();
+    ensure!(output.status.success(), "{name} ended with {}: {last}", output.status);
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), cost::waited_for()? - before, took))
 }
