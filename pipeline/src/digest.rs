@@ -56,6 +56,27 @@ impl Default for Sha {
     }
 }
 
+/// A CRC-64/NVME on its way: taken as bytes pass, while the cache still has them.
+pub(crate) struct Crc(crc_fast::Digest);
+
+impl Crc {
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of what came so far.
+    pub(crate) fn value(&self) -> u64 {
+        self.0.finalize()
+    }
+}
+
+impl Default for Crc {
+    fn default() -> Self {
+        Self(crc_fast::Digest::new(Crc64Nvme))
+    }
+}
+
 /// CRC-64/NVME of a run of frames.
 pub fn crc64(frames: &[Bytes]) -> u64 {
     let mut digest = crc_fast::Digest::new(Crc64Nvme);
