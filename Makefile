@@ -19,10 +19,10 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -
 # `make run ARGS="--listen 127.0.0.1:9000"`
 ARGS ?=
 
-.PHONY: help run build test check lint bench soak queries web need-build need-test nextest clients tools
+.PHONY: help run build test check lint bench bench-upload soak queries web need-build need-test need-bench nextest clients tools
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 run: build ## Install what is missing, build, and serve on 127.0.0.1:8080
 	@exec $(TARGET)/release/millrace serve $(ARGS)
@@ -44,6 +44,9 @@ lint:
 bench: need-build need-test web ## Ours beside its peers, as ratios. ARGS="--only upload", --long, --write
 	benches/run $(ARGS)
 
+bench-upload: need-bench web tools ## Uploads into S3 beside peers and a ceiling. ARGS=--long, --write
+	benches/run --only s3 $(ARGS)
+
 soak: need-test web clients tools nextest ## The upload engine for a long time. SUITE= SEED= COUNT= MINUTES= CASE=
 	scripts/soak
 
@@ -61,6 +64,9 @@ need-build:
 
 need-test:
 	@scripts/need build test $(if $(WEB),web)
+
+need-bench:
+	@scripts/need build test bench $(if $(WEB),web)
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install cargo-nextest --locked --root "$(CACHE)"

@@ -5,6 +5,7 @@
 //! upload          512 MiB in one PATCH                 beside  @tus/server, and a bare receive-hash-write
 //! ladder          the worker, offline                  beside  ffmpeg with the same rungs
 //! overlap         last byte of a paced upload → ready  beside  ffmpeg after that byte
+//! s3              uploads into S3 (`make bench-upload`) beside  peers, a bare receive-hash-send, the SDK alone
 //! ```
 //! Promise: sides take turns within a round, so that a busy machine hits all of them; medians with their spread; the run
 //!          ends within its time, and takes what it made with it.
@@ -17,6 +18,7 @@ mod ladder;
 mod leftovers;
 mod overlap;
 mod probe;
+mod s3;
 mod server;
 mod sight;
 mod sound;
@@ -42,12 +44,15 @@ const TIME: Duration = Duration::from_secs(5 * 60);
 /// The same with `--long`: a ladder of 20 minutes takes ffmpeg a minute alone.
 const TIME_LONG: Duration = Duration::from_secs(20 * 60);
 
+/// Of uploads into S3: eight minutes in all.
+const TIME_S3: Duration = Duration::from_secs(7 * 60);
+
 #[derive(Parser)]
 struct Options {
     /// Also the ladder of a 20 min file
     #[arg(long)]
     long: bool,
-    /// Put the table into benches/README.md
+    /// Put the table into benches/README.md; that of uploads into S3 into benches/RESULTS.md
     #[arg(long)]
     write: bool,
     /// Only this section
@@ -56,6 +61,8 @@ struct Options {
     /// Where @tus/server is installed
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
+    #[command(flatten)]
+    programs: s3::Programs,
     /// What `cargo bench` says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -70,6 +77,8 @@ enum Section {
     Upload,
     Ladder,
     Overlap,
+    /// Not among those that run when none is named
+    S3,
 }
 
 /// What this program does as a child of itself, so that its cost can be told from the bench's own.
@@ -79,6 +88,19 @@ enum Part {
     Probe { folder: PathBuf },
     /// Make a ladder offline
     Transcode { file: PathBuf, out: PathBuf },
+    /// An S3 that throws payloads away
+    Sink,
+    /// Receive, hash, send to the store at this address
+    ProbeS3 { store: String },
+    /// A file's ranges into S3, by the SDK alone
+    Bare {
+        #[command(flatten)]
+        site: s3::site::Site,
+        source: PathBuf,
+        start: u64,
+        length: u64,
+        files: u64,
+    },
 }
 
 /// What the sections share.
@@ -114,12 +136,24 @@ fn run(options: Options) -> anyhow::Result<()> {
     match options.part {
         Some(Part::Probe { folder }) => return probe::serve(folder),
         Some(Part::Transcode { file, out }) => return runtime.block_on(ladder::transcode(&file, &out)),
+        Some(Part::Sink) => return s3::sink(),
+        Some(Part::ProbeS3 { store }) => return s3::probe(store),
+        Some(Part::Bare { site, source, start, length, files }) => {
+            return runtime.block_on(s3::bare(site, &source, start, length, files));
+        }
         None => {}
     }
     leftovers::watch(&runtime)?;
-    let time = if options.long { TIME_LONG } else { TIME };
+    let time = match options.only {
+        _ if options.long => TIME_LONG,
+        Some(Section::S3) => TIME_S3,
+        _ => TIME,
+    };
     let run =
         Run { folder: server::folder("/tmp".as_ref())?, runtime, peers: options.peers, end: Instant::now() + time };
+    if options.only == Some(Section::S3) {
+        return s3::measure(&run, &options.programs, options.long, options.write).context("s3");
+    }
     let wants = |section| options.only.is_none_or(|only| only == section);
     let mut table = Table::default();
     if wants(Section::FirstSegment) {

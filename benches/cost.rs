@@ -1,4 +1,4 @@
-//! CPU time and memory of other processes, as the kernel counts them.
+//! CPU time, memory and disk writes of other processes, as the kernel counts them.
 
 use std::{collections::HashMap, fs, time::Duration};
 
@@ -15,6 +15,23 @@ struct Stat {
 
 /// User and system time of a process and of everything below it, the ended included.
 pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    Ok(seconds(tree(pid)?.values().map(|stat| stat.ticks).sum()))
+}
+
+/// Bytes that a process, and those below it, have had written to a disk: by what they dirtied, not by when it was flushed.
+/// What ended isn't in it, and what isn't ours to look at neither.
+pub fn disk_bytes(pid: u32) -> anyhow::Result<HashMap<u32, u64>> {
+    let mut all = HashMap::new();
+    for pid in tree(pid)?.into_keys() {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/io")) else { continue };
+        let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no write_bytes")?;
+        all.insert(pid, line.parse()?);
+    }
+    Ok(all)
+}
+
+/// A process and everything below it.
+fn tree(pid: u32) -> anyhow::Result<HashMap<u32, Stat>> {
     let mut all = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
@@ -32,7 +49,8 @@ pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
         }
         true
     };
-    Ok(seconds(all.iter().filter(|(at, _)| is_below(**at)).map(|(_, stat)| stat.ticks).sum()))
+    let below: Vec<_> = all.keys().copied().filter(|at| is_below(*at)).collect();
+    Ok(below.into_iter().filter_map(|at| Some((at, all.remove(&at)?))).collect())
 }
 
 /// User and system time of all children that this process has waited for.

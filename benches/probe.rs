@@ -32,16 +32,30 @@ const FRAMES_QUEUED: usize = 256;
 
 /// Serves until it is killed.
 pub fn serve(folder: PathBuf) -> anyhow::Result<()> {
+    let (folder, count) = (Arc::new(folder), Arc::new(AtomicU64::new(0)));
+    listen(move |request| answer(request, Arc::clone(&folder), Arc::clone(&count)))
+}
+
+/// Says its address, and answers every request until it is killed.
+pub fn listen<A, F>(answer: A) -> anyhow::Result<()>
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Empty<Bytes>>> + Send + 'static,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("ready: http://{}/", listener.local_addr()?);
-        let (folder, count) = (Arc::new(folder), Arc::new(AtomicU64::new(0)));
         loop {
             let (stream, _) = listener.accept().await?;
-            let (folder, count) = (Arc::clone(&folder), Arc::clone(&count));
+            // A small answer must not wait for the next request.
+            stream.set_nodelay(true)?;
+            let answer = answer.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request, Arc::clone(&folder), Arc::clone(&count)));
+                let service = service_fn(move |request| {
+                    let answered = answer(request);
+                    async { Ok::<_, Infallible>(answered.await) }
+                });
                 let mut http = http1::Builder::new();
                 http.max_buf_size(READ_BUFFER_BYTES);
                 // A connection that broke shows in the client's answer.
@@ -51,11 +65,7 @@ pub fn serve(folder: PathBuf) -> anyhow::Result<()> {
     })
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    folder: Arc<PathBuf>,
-    count: Arc<AtomicU64>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, folder: Arc<PathBuf>, count: Arc<AtomicU64>) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     if request.method() == Method::POST {
         let id = count.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +73,7 @@ async fn answer(
         if let Ok(location) = format!("/files/{id}").parse() {
             response.headers_mut().insert("location", location);
         }
-        return Ok(response);
+        return response;
     }
     let name = request.uri().path().rsplit('/').next().unwrap_or("x").to_owned();
     *response.status_mut() = match receive(request.into_body(), folder.join(name)).await {
@@ -73,7 +83,7 @@ async fn answer(
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
-    Ok(response)
+    response
 }
 
 async fn receive(mut body: Incoming, path: PathBuf) -> anyhow::Result<[u8; 32]> {

@@ -28,7 +28,7 @@ impl Samples {
     }
 
     /// Round by round beside `other`: what a busy moment does to both cancels out.
-    fn over(&self, other: &Self) -> Self {
+    pub fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(ours, theirs)| ours / theirs).collect())
     }
 }
@@ -109,7 +109,7 @@ impl fmt::Display for Table {
 }
 
 /// What this ran on.
-fn machine() -> String {
+pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let about = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = about.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, m)| m);

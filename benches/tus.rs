@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::io::Errno;
 
 use crate::server::Server;
 
@@ -56,15 +57,37 @@ pub fn delete(server: &Server, upload: &Upload) -> anyhow::Result<()> {
 /// The whole file in one PATCH, as fast as the server takes it; from the first byte to the answer.
 pub fn send(server: &Server, upload: &Upload, file: &File) -> anyhow::Result<Duration> {
     let length = file.metadata()?.len();
+    send_pieces(server, upload, file, 0, length, length)
+}
+
+/// `length` bytes of the file from `start` on, `piece` of them in each PATCH, over one connection.
+pub fn send_pieces(
+    server: &Server,
+    upload: &Upload,
+    file: &File,
+    start: u64,
+    length: u64,
+    piece: u64,
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    let mut socket = begin_patch(server, upload, length)?;
-    let mut at = 0;
-    while at < length {
-        let count = usize::try_from(length - at)?.min(1 << 30);
-        ensure!(rustix::fs::sendfile(&socket, file, Some(&mut at), count)? > 0, "the file is shorter than it was");
+    let mut socket = connect(server)?;
+    for offset in (0..length).step_by(usize::try_from(piece)?) {
+        let len = piece.min(length - offset);
+        head_of_patch(&mut socket, server, upload, offset, len)?;
+        let (mut at, end) = (start + offset, start + offset + len);
+        while at < end {
+            let count = usize::try_from(end - at)?.min(1 << 30);
+            match rustix::fs::sendfile(&socket, file, Some(&mut at), count) {
+                Ok(0) => bail!("the file is shorter than it was"),
+                Ok(_) => {}
+                // Whoever hangs up in the middle has said why.
+                Err(Errno::PIPE | Errno::CONNRESET) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let answer = answer(&mut socket)?;
+        ensure!(answer.status == 204, "PATCH said {}: {}", answer.status, answer.body);
     }
-    let answer = answer(&mut socket)?;
-    ensure!(answer.status == 204, "PATCH said {}: {}", answer.status, answer.body);
     Ok(begun.elapsed())
 }
 
@@ -94,21 +117,42 @@ pub fn send_paced(
 }
 
 fn begin_patch(server: &Server, upload: &Upload, length: u64) -> anyhow::Result<TcpStream> {
-    let more =
-        format!("Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\nContent-Length: {length}\r\n");
-    begin(server, "PATCH", &upload.path, &more)
+    let mut socket = connect(server)?;
+    head_of_patch(&mut socket, server, upload, 0, length)?;
+    Ok(socket)
+}
+
+fn head_of_patch(
+    socket: &mut TcpStream,
+    server: &Server,
+    upload: &Upload,
+    offset: u64,
+    length: u64,
+) -> anyhow::Result<()> {
+    let more = format!(
+        "Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n"
+    );
+    head(socket, server, "PATCH", &upload.path, &more)
 }
 
 fn begin(server: &Server, method: &str, path: &str, more: &str) -> anyhow::Result<TcpStream> {
-    let mut socket = TcpStream::connect(&server.host)?;
-    socket.set_nodelay(true)?;
-    let token = server.token.as_ref().map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
-    write!(
-        socket,
-        "{method} {path} HTTP/1.1\r\nHost: {}\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n{token}{more}\r\n",
-        server.host
-    )?;
+    let mut socket = connect(server)?;
+    head(&mut socket, server, method, path, &format!("Connection: close\r\n{more}"))?;
     Ok(socket)
+}
+
+fn connect(server: &Server) -> anyhow::Result<TcpStream> {
+    let socket = TcpStream::connect(&server.host)?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// In one write: a head in pieces would be as many packets.
+fn head(socket: &mut TcpStream, server: &Server, method: &str, path: &str, more: &str) -> anyhow::Result<()> {
+    let token = server.token.as_ref().map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
+    let host = &server.host;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nTus-Resumable: 1.0.0\r\n{token}{more}\r\n");
+    Ok(socket.write_all(head.as_bytes())?)
 }
 
 fn answer(socket: &mut TcpStream) -> anyhow::Result<Answer> {
@@ -116,16 +160,20 @@ fn answer(socket: &mut TcpStream) -> anyhow::Result<Answer> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status")?;
-    let mut headers = Vec::new();
+    let (mut headers, mut length) = (Vec::new(), None);
     loop {
         line.clear();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.split_once(':') else { break };
-        headers.push((name.to_lowercase(), value.trim().to_owned()));
+        let (name, value) = (name.to_lowercase(), value.trim().to_owned());
+        if name == "content-length" {
+            length = value.parse().ok();
+        }
+        headers.push((name, value));
     }
     let mut body = String::new();
     if status >= 400 {
-        reader.read_to_string(&mut body)?;
+        reader.take(length.unwrap_or(u64::MAX)).read_to_string(&mut body)?;
     }
     Ok(Answer { status, headers, body })
 }

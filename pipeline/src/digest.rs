@@ -56,6 +56,27 @@ impl Default for Sha {
     }
 }
 
+/// A CRC-64/NVME on its way: taken as bytes pass, while the cache still has them.
+pub(crate) struct Crc(crc_fast::Digest);
+
+impl Crc {
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of what came so far.
+    pub(crate) fn value(&self) -> u64 {
+        self.0.finalize()
+    }
+}
+
+impl Default for Crc {
+    fn default() -> Self {
+        Self(crc_fast::Digest::new(Crc64Nvme))
+    }
+}
+
 /// CRC-64/NVME of a run of frames.
 pub fn crc64(frames: &[Bytes]) -> u64 {
     let mut digest = crc_fast::Digest::new(Crc64Nvme);
@@ -66,8 +87,38 @@ pub fn crc64(frames: &[Bytes]) -> u64 {
 }
 
 /// The CRC of `a` followed by `b`, whose length is `b_len`.
+///
+/// Bytes behind `a` multiply it by x^8 each, modulo the polynomial; an initial value that equals the final one cancels out.
+/// A multiplication for each bit set in a length takes a microsecond at most; crc-fast squares matrices, for hundreds.
 pub fn crc64_join(a: u64, b: u64, b_len: u64) -> u64 {
-    crc_fast::checksum_combine(Crc64Nvme, a, b, b_len)
+    let bits = (0..u64::BITS).filter(|bit| b_len >> bit & 1 == 1);
+    bits.fold(a, |crc, bit| times(POWERS[bit as usize], crc)) ^ b
+}
+
+/// CRC-64/NVME's polynomial, as its catalogue gives it, turned round: the top bit is x^0.
+const POLYNOMIAL: u64 = 0xad93_d235_94c9_3659_u64.reverse_bits();
+
+/// x^8, and each the square of the one before it: what 1, 2, 4, … bytes multiply by.
+static POWERS: [u64; 64] = {
+    let mut powers = [1 << (63 - 8); 64];
+    let mut bit = 1;
+    while bit < powers.len() {
+        powers[bit] = times(powers[bit - 1], powers[bit - 1]);
+        bit += 1;
+    }
+    powers
+};
+
+/// The product of two polynomials, modulo ours.
+const fn times(a: u64, mut b: u64) -> u64 {
+    let (mut product, mut bit) = (0, u64::BITS);
+    while bit > 0 {
+        bit -= 1;
+        // Without a branch: which bits are set is as good as random.
+        product ^= (a >> bit & 1).wrapping_neg() & b;
+        b = b >> 1 ^ (b & 1).wrapping_neg() & POLYNOMIAL;
+    }
+    product
 }
 
 /// Refuses to start on a machine or build whose midstates don't resume: silence here would be wrong digests later.
@@ -123,6 +174,11 @@ mod tests {
             let whole = [a.clone(), b.clone()].concat();
             let joined = crc64_join(crc64(&[a.into()]), crc64(&[b.clone().into()]), b.len() as u64);
             prop_assert_eq!(joined, crc64(&[whole.into()]));
+        }
+
+        #[test]
+        fn a_join_is_what_the_library_says_of_any_length(a: u64, b: u64, b_len in 0..=u64::MAX >> 8) {
+            prop_assert_eq!(crc64_join(a, b, b_len), crc_fast::checksum_combine(Crc64Nvme, a, b, b_len));
         }
 
         #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{InFlight, Writing};
 use crate::{
-    digest::{self, Sha},
+    digest::{self, Crc, Sha},
     limits::{JOIN_PARTS_IN_FLIGHT, TAILS_MAX},
     parts::{Piece, What},
     session::AppendError,
@@ -27,7 +27,7 @@ impl Writing<'_> {
         }
         self.gather();
         let (tails_crc, fresh_len) = (self.tails_crc, self.at - self.fresh_from);
-        let crc64 = match (self.tails.is_empty(), digest::crc64(&self.frames)) {
+        let crc64 = match (self.tails.is_empty(), self.fresh_crc.value()) {
             (true, crc) => crc,
             (false, crc) => digest::crc64_join(tails_crc, crc, fresh_len),
         };
@@ -35,6 +35,7 @@ impl Writing<'_> {
         let from = self.map.start(self.at - 1);
         let mut off = mem::replace(&mut self.fresh_from, self.at);
         let mut frames = mem::take(&mut self.frames);
+        self.fresh_crc = Crc::default();
         let mut tails = mem::take(&mut self.tails);
         if let Some((mut kept, share)) = self.kept.take()
             && !kept.is_empty()
@@ -97,7 +98,7 @@ impl Writing<'_> {
             return Ok(());
         }
         let frames = mem::take(&mut self.frames);
-        let (crc, off) = (digest::crc64(&frames), mem::replace(&mut self.fresh_from, self.at));
+        let (crc, off) = (mem::take(&mut self.fresh_crc).value(), mem::replace(&mut self.fresh_from, self.at));
         let tail = self.tail(off, self.at - off, crc);
         let again = self.keep(&frames);
         self.engine.store.put_tail(&self.to, &tail, frames).await?;

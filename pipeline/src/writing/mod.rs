@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     budget::{Idle, Reserved},
     check::{Check, Summing},
-    digest::Sha,
+    digest::{Crc, Sha},
     engine::Engine,
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
@@ -86,6 +86,8 @@ pub(crate) struct Writing<'a> {
     fresh_from: u64,
     frames: Vec<Bytes>,
     small: BytesMut,
+    /// Over both of them.
+    fresh_crc: Crc,
     share: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
     object_count: u32,
@@ -133,6 +135,7 @@ impl<'a> Writing<'a> {
             fresh_from: standing.committed,
             frames: Vec::new(),
             small: BytesMut::new(),
+            fresh_crc: Crc::default(),
             share: None,
             in_flight: VecDeque::new(),
             object_count: 0,
@@ -274,6 +277,7 @@ impl<'a> Writing<'a> {
             if let Some(sha) = &mut self.sha {
                 sha.update(&piece);
             }
+            self.fresh_crc.update(&piece);
             if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
                 summing.update(&piece);
             }
