@@ -68,7 +68,7 @@ operation!(
     "/files",
     "uploads",
     "Creates an upload and its track: tus 1.0 by Tus-Resumable, draft-ietf-httpbis-resumable-upload by Upload-Complete",
-    (104, "IETF draft, interop 3 to 8: Location, Upload-Limit; then Upload-Offset of what is durable"),
+    (104, "IETF draft, interop 3 to 9: Location, Upload-Limit; then Upload-Offset of what is durable"),
     (
         201,
         "Location, Upload-Offset, Millrace-Track; Upload-Expires (tus), Upload-Complete and Upload-Limit (IETF draft). \

@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 #[tokio::test]
 async fn who_names_a_version_that_is_spoken_hears_where_the_upload_is_before_it_sends() {
     let app = App::start().await;
-    for version in ["3", "4", "5", "6", "7", "8"] {
+    for version in ["3", "4", "5", "6", "7", "8", "9"] {
         let says = if version == "3" { "Upload-Incomplete: ?0" } else { "Upload-Complete: ?1" };
         let named = format!("Upload-Draft-Interop-Version: {version}");
         let mut socket = Raw::begin(&app, "POST /files", &[says, &named, "Content-Length: 5"]);
@@ -83,7 +83,7 @@ async fn since_interop_5_they_tell_how_much_is_durable_at_most_once_a_second() {
     let bytes = noise(40 * MIB, 91);
     let typed = format!("Content-Type: {PARTIAL}");
     let announced = format!("Content-Length: {}", bytes.len());
-    for (version, told) in [("4", false), ("5", true), ("8", true)] {
+    for (version, told) in [("4", false), ("5", true), ("9", true)] {
         let upload = ietf::create(&app, None).await;
         let named = format!("Upload-Draft-Interop-Version: {version}");
         let fields = [&*typed, &named, &announced, "Upload-Offset: 0", "Upload-Complete: ?1"];

@@ -7,7 +7,8 @@
 //!       5  03           no media type on an append
 //!       6  04, 05       lifetime key `expires`; an append is answered by 201 and may leave Upload-Complete out
 //!       7  06 to 08
-//!       8  09 to 12     (also for who names no version: that will be the RFC, but without 104)
+//!       8  09 to 11
+//!       9  the text after  (also for who names no version: that will be the RFC, but without 104)
 //! ```
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -24,7 +25,7 @@ pub(super) struct Version {
 
 impl Version {
     const OLDEST: u8 = 3;
-    const NEWEST: u8 = 8;
+    const NEWEST: u8 = 9;
 
     /// A version that we don't speak is read as none.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -113,12 +114,12 @@ mod tests {
 
     #[test]
     fn only_versions_that_are_spoken_are_echoed_and_hear_104() {
-        for spoken in ["3", "4", "5", "6", "7", "8"] {
+        for spoken in ["3", "4", "5", "6", "7", "8", "9"] {
             let version = Version::of(&says(&[(&INTEROP, spoken)]));
             assert!(version.knows_104(), "{spoken}");
             assert_eq!(version.echo().unwrap().1, spoken);
         }
-        for other in ["2", "9", "256", "-3", "6.0", "\"6\"", "?1", ""] {
+        for other in ["2", "10", "256", "-3", "6.0", "\"6\"", "?1", ""] {
             let version = Version::of(&says(&[(&INTEROP, other)]));
             assert_eq!((version.knows_104(), version.echo()), (false, None), "{other}");
             assert_eq!(version, Version::of(&HeaderMap::new()));
@@ -143,8 +144,8 @@ mod tests {
             Version::of(&headers).append_completes(&headers)
         };
         assert_eq!(
-            ["3", "4", "5", "6", "7", "8"].map(said),
-            [Some(true), Some(false), Some(false), Some(false), None, None]
+            ["3", "4", "5", "6", "7", "8", "9"].map(said),
+            [Some(true), Some(false), Some(false), Some(false), None, None, None]
         );
         assert_eq!(said("none"), None);
     }
