@@ -9,6 +9,7 @@ mod deferred;
 mod full;
 mod garbage;
 mod ietf;
+mod limits;
 mod offset;
 mod quota;
 mod resume;
