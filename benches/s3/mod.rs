@@ -57,7 +57,7 @@ pub struct Programs {
     /// The `garage` to upload into
     #[arg(long, value_name = "FILE")]
     garage: Option<PathBuf>,
-    /// The peer `tus-server`
+    /// The peer `tus-server`, built so that it can reach a store
     #[arg(long, value_name = "FILE")]
     tus_server: Option<PathBuf>,
     /// Rounds of uploads into S3, instead of three (`--long`: five)
@@ -158,7 +158,7 @@ fn servers(
     }
     match &programs.tus_server {
         Some(program) => sides.push(Side::server("tus-server", Server::tus_server(&below, program, site)?)),
-        None => results.note("tus-server isn't installed: `make bench-upload` installs it."),
+        None => results.note("tus-server isn't here: see above."),
     }
     Ok(sides)
 }
