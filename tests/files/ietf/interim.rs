@@ -38,7 +38,7 @@ async fn who_names_a_version_that_is_spoken_hears_where_the_upload_is_before_it_
 #[tokio::test]
 async fn nobody_else_hears_any() {
     let app = App::start().await;
-    for fields in [&["Upload-Complete: ?1"][..], &["Upload-Complete: ?1", "Upload-Draft-Interop-Version: 9"]] {
+    for fields in [&["Upload-Complete: ?1"][..], &["Upload-Complete: ?1", "Upload-Draft-Interop-Version: 10"]] {
         let fields = [fields, &["Content-Length: 5"]].concat();
         let mut socket = Raw::begin(&app, "POST /files", &fields);
         socket.say(b"hello");
