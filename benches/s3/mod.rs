@@ -95,7 +95,7 @@ fn to_sink(
             break;
         }
         for case in SINK {
-            round.turn(n, *case, &mut sides, Some(&sink), results, "discarding S3")?;
+            round.turn(n, *case, &sides, Some(&sink), results, "discarding S3")?;
         }
     }
     Ok(())
@@ -128,7 +128,7 @@ fn to_garage(
         for case in GARAGE {
             // Deleted objects would stay for minutes: what a round leaves goes with the store.
             garage.begin_anew(&run.runtime)?;
-            round.turn(n, *case, &mut sides, None, results, "Garage")?;
+            round.turn(n, *case, &sides, None, results, "Garage")?;
         }
     }
     Ok(())
