@@ -12,7 +12,7 @@ const PROBE_KEPT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Whether a worker starts, locks itself in and asks for bytes. Asked by anybody who asks for health, so the answer is
-    /// kept for [`PROBE_KEPT`] and one worker is started at a time.
+    /// kept for `PROBE_KEPT` and one worker is started at a time.
     ///
     /// # Errors
     /// Why tracks can't be encoded here.

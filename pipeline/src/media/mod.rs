@@ -1,7 +1,7 @@
 //! From source bytes to segments: the daemon's side of the media worker, and the worker itself.
 //!
 //! A track is decoded once, in a child process that can reach nothing but one socket. It asks for source bytes
-//! (`Need`), and answers with inits, segments, loudness and peaks. What it says is judged as hostile ([`guard`]).
+//! (`Need`), and answers with inits, segments, loudness and peaks. What it says is judged as hostile (`guard`).
 //! Promise: every end is either `Done` or `Failed` with a stable code, and the child is reaped either way.
 //! Absent:  storing. Who receives the events puts them where players find them. libav is called in [`worker`] only.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]

@@ -6,7 +6,7 @@
 //! ```
 //! Promise: where a scanner is set, no track is `stored` that it hasn't called clean, every byte of it; while it doesn't
 //!          answer, uploads wait in `sealing`, and `recover` asks again. Ingest never waits for it before the last byte.
-//! Memory:  [`QUEUE_BYTES`] an upload at most, out of the budget's share for media; read back, [`READ_BYTES`].
+//! Memory:  `QUEUE_BYTES` an upload at most, out of the budget's share for media; read back, `READ_BYTES`.
 //! Absent:  partials, which become no track: their final is scanned as a whole. Opening archives: clamd does what it is
 //!          configured to, and calls clean what it is configured not to look into.
 

@@ -28,7 +28,7 @@ pub struct Metadata {
 /// What is wrong with the header.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MetadataError {
-    /// More than [`METADATA_BYTES_MAX`].
+    /// More than `METADATA_BYTES_MAX`.
     #[error("Upload-Metadata is longer than {METADATA_BYTES_MAX} bytes")]
     TooLong,
     /// Not `key base64, key base64`.
