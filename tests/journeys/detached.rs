@@ -8,7 +8,10 @@ use rustix::process::Signal;
 use super::{hung::is_asleep, workers::first_worker_of};
 use crate::{
     postgres::daemon::kill,
-    support::{app::App, player, sound, tus},
+    support::{
+        app::{App, PATIENCE},
+        player, sound, tus,
+    },
 };
 
 #[tokio::test]
@@ -22,6 +25,7 @@ async fn an_upload_doesnt_wait_for_a_worker_that_sleeps_and_the_worker_catches_u
     let mut socket = tus::begin_patch(&app, &upload, 0, wav.len(), &wav[..begun]);
     let worker = first_worker_of(app.daemon().pid()).await;
     kill(worker, Signal::STOP);
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(&wav[begun..]).unwrap();
     assert_eq!(tus::answer(&mut socket).0, 204);
     let track = app.track_when(&upload.track, "stored", |t| t["stored"] == true).await;
