@@ -96,8 +96,20 @@ async function renewsItsGrant({ page, folder, home }) {
   page.on('request', (r) => {
     if (r.url().endsWith('/stream')) isRefused = false;
   });
-  await slide(page.locator('.player-seek input'), 90);
+  const seek = page.locator('.player-seek input');
+  await slide(seek, 90);
   await runsFrom(page, 90, 30_000);
+  // A seek that comes while the new entry is asked for isn't forgotten.
+  isRefused = true;
+  let isMoved = null;
+  await page.route('**/stream', async (route) => {
+    isMoved ??= slide(seek, 50);
+    await isMoved;
+    await route.continue();
+  });
+  await slide(seek, 20);
+  await runsFrom(page, 50, 30_000);
+  assert.notEqual(isMoved, null, 'the entry was asked for again');
 }
 
 async function pausesAndResumes({ page, line, folder, home, note }) {

@@ -68,7 +68,7 @@ async function keyboardOnly({ page, folder, home }) {
   await until('five seconds on', async () => (await heardAt(page)) > 5);
   await tabTo(/^Position in By keyboard alone$/);
   await page.keyboard.press('End');
-  await until('the end', async () => (await heardAt(page)) > 30);
+  await until('the end', async () => (await player(page, 'status')) === 'ended');
   await page.keyboard.press('Home');
   await until('the start', async () => (await heardAt(page)) < 5);
   await page.evaluate(() => document.activeElement.blur());

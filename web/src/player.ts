@@ -70,6 +70,8 @@ export class Player {
   private isOpening = false;
   /** What the listener asked for last, while nothing can play yet. */
   private wantsSound = false;
+  /** Where the listener wants to be, as long as the element has nothing that it could seek in. */
+  private wantsAt: number | null = null;
   private renewals = 0;
   private renewedAt = -Infinity;
   private renewing = -1;
@@ -78,10 +80,14 @@ export class Player {
   constructor(private readonly audio: HTMLAudioElement) {
     for (const event of ['timeupdate', 'seeked', 'durationchange']) audio.addEventListener(event, () => this.hear());
     audio.addEventListener('playing', () => this.set({ status: 'playing', error: null }));
-    audio.addEventListener('ended', () => this.set({ status: 'ended' }));
-    audio.addEventListener('pause', () => {
-      if (!audio.ended && !this.isOpening) this.set({ status: 'paused' });
+    // Both are told a moment later: a seek may have left the end, or gone on, in between.
+    audio.addEventListener('ended', () => {
+      if (audio.ended) this.set({ status: 'ended' });
     });
+    audio.addEventListener('pause', () => {
+      if (audio.paused && !audio.ended && !this.isOpening) this.set({ status: 'paused' });
+    });
+    audio.addEventListener('loadeddata', () => this.goWhereWanted());
     audio.addEventListener('waiting', () => {
       const { isGrowing, until } = this.now.read();
       this.set({ status: isGrowing && audio.currentTime > until - NEAR_EDGE_SECONDS ? 'waiting' : 'loading' });
@@ -119,12 +125,17 @@ export class Player {
     else this.start(track, seconds);
   }
 
+  /** Goes there. From the end the sound goes on by itself; while something opens, it opens there. */
   seek(seconds: number): void {
+    const { audio } = this;
     const { until, isGrowing } = this.now.read();
     if (this.current === null || until <= 0) return;
-    const edge = isGrowing ? until - EDGE_SECONDS : until;
-    this.audio.currentTime = Math.max(0, Math.min(seconds, edge));
-    this.set({ at: this.audio.currentTime });
+    const at = Math.max(0, Math.min(seconds, isGrowing ? until - EDGE_SECONDS : until));
+    const wasEnded = audio.ended;
+    if (this.isOpening || audio.readyState === HTMLMediaElement.HAVE_NOTHING) this.wantsAt = at;
+    else audio.currentTime = at;
+    this.set({ at });
+    if (wasEnded && !audio.ended && !this.isOpening) void audio.play();
   }
 
   /** A rung's name, or `auto`; remembered for the next visit. */
@@ -159,37 +170,39 @@ export class Player {
     const mine = ++this.load;
     this.current = track;
     this.isOpening = true;
+    this.wantsAt = from;
     this.wasGrowing = track.state !== 'ready';
+    const known = this.now.read().id === track.id ? this.now.read().until : 0;
     this.set({
       id: track.id, title: track.title, status: this.wantsSound ? 'loading' : 'paused', error: null, at: from,
-      isGrowing: this.wasGrowing, until: (track.duration_ms ?? 0) / 1000, rungs: [], heard: null,
+      isGrowing: this.wasGrowing, until: track.duration_ms === null ? known : track.duration_ms / 1000, rungs: [], heard: null,
     });
     try {
       const entry = await readJson<Entry>(`/api/v1/tracks/${encodeURIComponent(track.id)}/stream`);
       if (mine !== this.load) return;
       this.close();
-      if (playsNatively(this.audio)) this.openNative(entry.url, from);
-      else await this.openHls(entry.url, from, mine);
+      if (playsNatively(this.audio)) this.openNative(entry.url);
+      else await this.openHls(entry.url, mine);
     } catch (error) {
       if (mine === this.load) this.fail((error as Error).message);
     }
   }
 
-  private openNative(url: string, from: number): void {
+  private openNative(url: string): void {
     this.audio.src = url;
-    this.audio.currentTime = from;
     this.opened();
   }
 
-  private async openHls(url: string, from: number, mine: number): Promise<void> {
+  private async openHls(url: string, mine: number): Promise<void> {
     const { default: Hls } = await import('hls.js/light');
     if (mine !== this.load) return;
     if (!Hls.isSupported()) throw new Error('This browser can’t play HLS.');
-    const h = new Hls({ enableWorker: false, startPosition: from, maxMaxBufferLength: AHEAD_SECONDS, backBufferLength: BEHIND_SECONDS });
+    const h = new Hls({ enableWorker: false, autoStartLoad: false, maxMaxBufferLength: AHEAD_SECONDS, backBufferLength: BEHIND_SECONDS });
     this.hls = h;
     h.on(Hls.Events.MANIFEST_PARSED, () => {
       this.set({ rungs: h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.attrs['STABLE-VARIANT-ID']) })) });
       this.apply();
+      h.startLoad(this.wantsAt ?? 0);
       this.opened();
     });
     h.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.set({ isGrowing: details.live, until: details.edge }));
@@ -213,6 +226,13 @@ export class Player {
     if (this.wantsSound) this.audio.play().catch(() => this.set({ status: 'paused' }));
   }
 
+  /** The first data is there: what was asked for while nothing was is done now. */
+  private goWhereWanted(): void {
+    const at = this.wantsAt;
+    this.wantsAt = null;
+    if (at !== null && Math.abs(this.audio.currentTime - at) > EDGE_SECONDS) this.audio.currentTime = at;
+  }
+
   /** The grant ran out, a run was replaced, or the server was away: a new entry, the same place. */
   private renew(): void {
     const track = this.current;
@@ -220,13 +240,12 @@ export class Player {
     const since = performance.now() - this.renewedAt;
     this.renewals = since > CALM_MS ? 1 : this.renewals + 1;
     if (this.renewals > RENEWALS_MAX) return this.fail('This track can’t be played at the moment. Play tries again.');
-    const at = this.isOpening ? this.now.read().at : this.audio.currentTime;
     if (!this.isOpening) this.wantsSound = !this.audio.paused;
     const mine = (this.renewing = this.load);
     setTimeout(() => {
       if (mine !== this.load) return;
       this.renewedAt = performance.now();
-      void this.open(this.current ?? track, at);
+      void this.open(this.current ?? track, this.wantsAt ?? this.audio.currentTime);
     }, Math.max(0, RENEW_MS - since));
   }
 
