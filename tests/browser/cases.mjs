@@ -83,7 +83,7 @@ async function waitsAtTheEdge({ page, line, folder, home }) {
 }
 
 async function renewsItsGrant({ page, folder, home }) {
-  const file = sound(folder, 'Edge of the weir', 120);
+  const file = sound(folder, 'Renewed at the gate', 120);
   await home();
   await drop(page, file.path);
   const at = card(page, file.name);
