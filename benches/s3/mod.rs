@@ -27,7 +27,7 @@ use rustix::fs::statvfs;
 
 pub use self::{bare::run as bare, probe::serve as probe, sink::serve as sink};
 use self::{
-    cases::{GARAGE, SINK},
+    cases::{Case, GARAGE, SINK},
     garage::Garage,
     results::Results,
     round::Round,
@@ -63,6 +63,29 @@ pub struct Programs {
     /// Rounds of uploads into S3, instead of three (`--long`: five)
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Only uploads into S3 whose names have this in them, such as "1 × 1 GiB"
+    #[arg(long, value_name = "WORDS")]
+    case: Option<String>,
+    /// Only this store: sink, garage
+    #[arg(long, value_name = "NAME")]
+    store: Option<String>,
+    /// Only these sides, such as probe,Millrace
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    sides: Vec<String>,
+}
+
+impl Programs {
+    fn wants_store(&self, name: &str) -> bool {
+        self.store.as_deref().is_none_or(|only| only == name)
+    }
+
+    fn wants_side(&self, side: &Side) -> bool {
+        self.sides.is_empty() || self.sides.iter().any(|name| name == side.name)
+    }
+
+    fn wants_case(&self, case: Case) -> bool {
+        self.case.as_deref().is_none_or(|words| case.name().contains(words))
+    }
 }
 
 /// Measures all, and prints; with `write`, into RESULTS.md and the plot.
@@ -71,8 +94,11 @@ pub fn measure(run: &Run, programs: &Programs, long: bool, write: bool) -> anyho
     let mut results = Results::default();
     let source = sound::incompressible(&run.folder.path().join("source"), SOURCE_BYTES + STEPS_MAX * STEP_BYTES)?;
     let mut round = Round::new(run.folder.path().join("source"), source);
-    to_sink(run, programs, rounds, &mut round, &mut results).context("sink")?;
+    if programs.wants_store("sink") {
+        to_sink(run, programs, rounds, &mut round, &mut results).context("sink")?;
+    }
     match &programs.garage {
+        _ if !programs.wants_store("garage") => {}
         Some(garage) => to_garage(run, programs, garage, rounds, &mut round, &mut results).context("garage")?,
         None => results.note("Garage isn't installed: `make bench-upload` installs it."),
     }
@@ -90,11 +116,12 @@ fn to_sink(
     let sink = Server::part(run.folder.path(), "sink", &[])?;
     let mut sides = vec![Side::probe(run, &sink)?];
     sides.extend(servers(run, programs, "sink", &site::of_sink(&sink), results)?);
+    sides.retain(|side| programs.wants_side(side));
     for n in 0..rounds {
         if !run.has_time_for(n, ROUND_TIME) {
             break;
         }
-        for case in SINK {
+        for case in SINK.iter().filter(|case| programs.wants_case(**case)) {
             round.turn(n, *case, &sides, Some(&sink), results, "discarding S3")?;
         }
     }
@@ -121,11 +148,12 @@ fn to_garage(
     let below = run.folder.path();
     sides.extend(servers(run, programs, "garage", &garage.site, results)?);
     sides.push(Side::rclone(below, garage.site.clone())?);
+    sides.retain(|side| programs.wants_side(side));
     for n in 0..rounds {
         if !run.has_time_for(n, ROUND_TIME) {
             break;
         }
-        for case in GARAGE {
+        for case in GARAGE.iter().filter(|case| programs.wants_case(**case)) {
             // Deleted objects would stay for minutes: what a round leaves goes with the store.
             garage.begin_anew(&run.runtime)?;
             round.turn(n, *case, &sides, None, results, "Garage")?;
