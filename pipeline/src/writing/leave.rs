@@ -23,7 +23,8 @@ impl Writing<'_> {
     pub(super) async fn send_part(&mut self) -> Result<(), AppendError> {
         let most = if self.origin.is_some() { JOIN_PARTS_IN_FLIGHT } else { self.engine.limits.parts_in_flight };
         if self.in_flight.len() >= most {
-            self.commit_oldest().await?;
+            self.take_oldest().await?;
+            self.commit_arrived().await?;
         }
         self.gather();
         let (tails_crc, fresh_len) = (self.tails_crc, self.at - self.fresh_from);
@@ -64,6 +65,12 @@ impl Writing<'_> {
         let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.in_flight.push_back(InFlight { part, copy, sha_state, put });
         Ok(())
+    }
+
+    /// Tails that fill a part whose row never came: it is made before anything follows.
+    pub(super) async fn close_full_part(&mut self) -> Result<(), AppendError> {
+        let is_full = self.at > 0 && self.map.end(self.at - 1, self.length) == self.at && Some(self.at) != self.length;
+        if is_full && !self.tails.is_empty() { self.send_part().await } else { Ok(()) }
     }
 
     /// A store that can't build on tails where they are is sent them again: their bytes need room while they pass.
@@ -108,7 +115,8 @@ impl Writing<'_> {
         self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
         self.tails.push(tail.clone());
         let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.commit(Piece { what: What::Tail(tail), sha_state }).await?;
+        self.take(Piece { what: What::Tail(tail), sha_state });
+        self.commit_now().await?;
         if self.tails.len() >= TAILS_MAX && !self.is_checked() { self.merge_tails().await } else { Ok(()) }
     }
 
@@ -149,7 +157,8 @@ impl Writing<'_> {
         self.engine.store.put_tail(&self.to, &merged, frames).await?;
         self.tails = vec![merged.clone()];
         let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.commit(Piece { what: What::Tail(merged), sha_state }).await
+        self.take(Piece { what: What::Tail(merged), sha_state });
+        self.commit_now().await
     }
 }
 

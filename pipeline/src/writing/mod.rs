@@ -5,6 +5,7 @@
 //! A request with a checksum commits all its pieces at its end, or none.
 //! Absent:  leases, ends of uploads, and retries: an error ends the request, and the offset tells where to go on.
 
+mod commit;
 mod leave;
 
 pub(crate) use leave::put_twice;
@@ -13,9 +14,11 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use time::OffsetDateTime;
 use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::commit::Committing;
 use crate::{
     budget::{Idle, Reserved},
     check::{Check, Summing},
@@ -35,7 +38,7 @@ use crate::{
 
 /// What this writer is asked, once it is asked anything and its client has sent nothing for a moment. A process that ends
 /// asks everybody, also who comes late.
-async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
+async fn asked_to_stop(ask: &mut watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
     let asked = select! {
         asked = ask.wait_for(|a| *a != Ask::Nothing) => asked.map_or(Ask::Yield, |a| *a),   // cancel-safe: a watch channel
         () = stop.cancelled() => Ask::Flush,                                                // cancel-safe: a flag
@@ -90,6 +93,11 @@ pub(crate) struct Writing<'a> {
     fresh_crc: Crc,
     share: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
+    /// What the store has, in order, and nobody commits yet.
+    arrived: Vec<Piece>,
+    committing: Option<Committing>,
+    /// When the upload is given up, by the last commit.
+    pub(crate) expires_at: Option<OffsetDateTime>,
     object_count: u32,
     max_bytes: u64,
     /// Of the account, while the length is unknown.
@@ -138,6 +146,9 @@ impl<'a> Writing<'a> {
             fresh_crc: Crc::default(),
             share: None,
             in_flight: VecDeque::new(),
+            arrived: Vec::new(),
+            committing: None,
+            expires_at: None,
             object_count: 0,
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
@@ -161,11 +172,20 @@ impl<'a> Writing<'a> {
     }
 
     /// Takes the body frame by frame until it ends.
-    pub(crate) async fn receive<B>(
-        &mut self,
-        mut ask: tokio::sync::watch::Receiver<Ask>,
-        mut body: B,
-    ) -> Result<(), AppendError>
+    pub(crate) async fn receive<B>(&mut self, ask: watch::Receiver<Ask>, body: B) -> Result<(), AppendError>
+    where
+        B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
+    {
+        self.close_full_part().await?;
+        let received = self.take_frames(ask, body).await;
+        if matches!(received, Err(AppendError::Store(_))) {
+            // What came before that which failed is there.
+            self.commit_now().await?;
+        }
+        received
+    }
+
+    async fn take_frames<B>(&mut self, mut ask: watch::Receiver<Ask>, mut body: B) -> Result<(), AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
@@ -300,20 +320,6 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Parts that the store has by now become durable at once: a slow client fills the next one only in many seconds.
-    async fn commit_arrived(&mut self) -> Result<(), AppendError> {
-        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
-            self.commit_oldest().await?;
-        }
-        Ok(())
-    }
-
-    async fn commit_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
-        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
-        self.commit(Piece { what: What::Part(part, copy), sha_state }).await
-    }
-
     /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail. A
     /// request with a checksum is judged first.
     ///
@@ -323,17 +329,24 @@ impl<'a> Writing<'a> {
         self.put_rest().await?;
         self.check_now()?;
         let Some(checked) = self.checked.take() else { return Ok(()) };
-        self.commit_all(checked.pieces).await
+        self.arrived = checked.pieces;
+        self.commit_now().await
     }
 
-    /// Everything that came is in the store after this.
+    /// Everything that came is in the store after this, and committed, unless a checksum is to be waited for.
     async fn put_rest(&mut self) -> Result<(), AppendError> {
+        let put = self.put_all().await;
+        self.commit_now().await?;
+        put
+    }
+
+    async fn put_all(&mut self) -> Result<(), AppendError> {
         let is_end = Some(self.at) == self.length && self.at > 0;
         if is_end && (self.holds_fresh() || !self.tails.is_empty()) {
             self.send_part().await?;
         }
         while !self.in_flight.is_empty() {
-            self.commit_oldest().await?;
+            self.take_oldest().await?;
         }
         self.put_tail().await
     }
@@ -342,33 +355,6 @@ impl<'a> Writing<'a> {
     pub(crate) fn check_now(&mut self) -> Result<(), AppendError> {
         let summing = self.checked.as_mut().and_then(|checked| checked.summing.take());
         summing.map_or(Ok(()), |summing| summing.verdict().map_err(AppendError::Check))
-    }
-
-    async fn commit(&mut self, piece: Piece) -> Result<(), AppendError> {
-        match &mut self.checked {
-            Some(checked) => {
-                checked.pieces.push(piece);
-                Ok(())
-            }
-            None => self.commit_all(vec![piece]).await,
-        }
-    }
-
-    async fn commit_all(&mut self, pieces: Vec<Piece>) -> Result<(), AppendError> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
-        self.committed = committed.ok_or(AppendError::Fenced)?;
-        self.window.commit(self.committed);
-        if let Some(tell) = &self.tell {
-            tell.send_replace(self.committed);
-        }
-        // Others of the account grow too.
-        if self.room.is_some() && self.length.is_none() {
-            self.room = self.engine.room(self.lease).await?;
-        }
-        Ok(())
     }
 
     /// Forgets what isn't committed. Parts that the store has are written again by whoever goes on; other objects are
@@ -387,6 +373,7 @@ impl<'a> Writing<'a> {
         for under_way in self.in_flight.drain(..) {
             let _ = under_way.put.await;
         }
+        self.hear_last_commit().await;
         self.share = None;
         // Whoever goes on from here finds the open part's bytes.
         if let Some((frames, Some(share))) = self.kept.take()

@@ -1,0 +1,99 @@
+//! From the store to the rows: what has arrived is committed together, while the next bytes are read.
+//!
+//! Promise: pieces are committed in the order of their bytes, in one statement at a time; `committed` is what that answered.
+//! Crash: before the statement, durable bytes without rows, sent again; after it, the client asks HEAD and hears the offset.
+
+use std::{mem, sync::Arc};
+
+use tokio::task::JoinHandle;
+
+use super::{InFlight, Writing};
+use crate::{
+    parts::{self, Committed, Piece, Terms, What},
+    session::AppendError,
+    store::StoreError,
+};
+
+/// Pieces that wait for their rows. More would only be sent again after a crash: a database that takes so long is waited for.
+const ARRIVED_MAX: usize = 16;
+
+/// A statement under way.
+pub(super) type Committing = JoinHandle<sqlx::Result<Option<Committed>>>;
+
+impl Writing<'_> {
+    /// Begins to commit what the store has by now: a slow client fills the next part only in many seconds.
+    pub(super) async fn commit_arrived(&mut self) -> Result<(), AppendError> {
+        if self.committing.as_ref().is_some_and(JoinHandle::is_finished) || self.arrived.len() >= ARRIVED_MAX {
+            self.hear_commit().await?;
+        }
+        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
+            self.take_oldest().await?;
+        }
+        self.begin_commit();
+        Ok(())
+    }
+
+    /// Waits until the store has the oldest part that is under way.
+    pub(super) async fn take_oldest(&mut self) -> Result<(), AppendError> {
+        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
+        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        self.take(Piece { what: What::Part(part, copy), sha_state });
+        Ok(())
+    }
+
+    /// The store has it. A request with a checksum waits for that.
+    pub(super) fn take(&mut self, piece: Piece) {
+        match &mut self.checked {
+            Some(checked) => checked.pieces.push(piece),
+            None => self.arrived.push(piece),
+        }
+    }
+
+    /// Whatever has arrived is committed after this.
+    pub(super) async fn commit_now(&mut self) -> Result<(), AppendError> {
+        self.hear_commit().await?;
+        self.begin_commit();
+        self.hear_commit().await
+    }
+
+    fn begin_commit(&mut self) {
+        if self.committing.is_some() || self.arrived.is_empty() {
+            return;
+        }
+        let (pieces, db) = (mem::take(&mut self.arrived), self.engine.db.clone());
+        let (upload, epoch) = (self.lease.upload, self.lease.epoch);
+        let terms = Terms { expiry: self.engine.limits.expiry, lets_go: false };
+        let (window, tell) = (Arc::clone(&self.window), self.tell.clone());
+        self.committing = Some(tokio::spawn(async move {
+            let committed = parts::commit(&db, upload, epoch, &pieces, terms).await?;
+            if let Some(Committed { to, .. }) = committed {
+                window.commit(to);
+                tell.map(|tell| tell.send_replace(to));
+            }
+            Ok(committed)
+        }));
+    }
+
+    async fn hear_commit(&mut self) -> Result<(), AppendError> {
+        let Some(committing) = &mut self.committing else { return Ok(()) };
+        let heard = committing.await;
+        self.committing = None;
+        let committed = heard.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        let Committed { to, expires_at } = committed.ok_or(AppendError::Fenced)?;
+        (self.committed, self.expires_at) = (to, Some(expires_at));
+        // Others of the account grow too.
+        if self.room.is_some() && self.length.is_none() {
+            self.room = self.engine.room(self.lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Of a request that ended otherwise: a commit that was under way may have held.
+    pub(super) async fn hear_last_commit(&mut self) {
+        if let Some(committing) = self.committing.take()
+            && let Ok(Ok(Some(committed))) = committing.await
+        {
+            self.committed = committed.to;
+        }
+    }
+}
