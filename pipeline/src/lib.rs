@@ -48,6 +48,7 @@ pub mod lease;
 mod put_off;
 mod recover;
 mod sweep;
+mod to_the_end;
 pub mod trash;
 
 pub mod moving;

@@ -18,18 +18,21 @@ use crate::{
 const ARRIVED_MAX: usize = 16;
 
 /// A statement under way.
-pub(super) type Committing = JoinHandle<sqlx::Result<Option<Committed>>>;
+pub(super) struct Committing {
+    under_way: JoinHandle<sqlx::Result<Option<Committed>>>,
+    lets_go: bool,
+}
 
 impl Writing<'_> {
     /// Begins to commit what the store has by now: a slow client fills the next part only in many seconds.
     pub(super) async fn commit_arrived(&mut self) -> Result<(), AppendError> {
-        if self.committing.as_ref().is_some_and(JoinHandle::is_finished) || self.arrived.len() >= ARRIVED_MAX {
+        if self.committing.as_ref().is_some_and(|commit| commit.under_way.is_finished()) || self.arrived.len() >= ARRIVED_MAX {
             self.hear_commit().await?;
         }
         while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
             self.take_oldest().await?;
         }
-        self.begin_commit();
+        self.begin_commit(false);
         Ok(())
     }
 
@@ -51,38 +54,45 @@ impl Writing<'_> {
 
     /// Whatever has arrived is committed after this.
     pub(super) async fn commit_now(&mut self) -> Result<(), AppendError> {
+        self.commit(false).await
+    }
+
+    /// The same; with `lets_go` the lease goes back if anything was left to commit.
+    pub(super) async fn commit(&mut self, lets_go: bool) -> Result<(), AppendError> {
         self.hear_commit().await?;
-        self.begin_commit();
+        self.begin_commit(lets_go);
         self.hear_commit().await
     }
 
-    fn begin_commit(&mut self) {
+    fn begin_commit(&mut self, lets_go: bool) {
         if self.committing.is_some() || self.arrived.is_empty() {
             return;
         }
         let (pieces, db) = (mem::take(&mut self.arrived), self.engine.db.clone());
         let (upload, epoch) = (self.lease.upload, self.lease.epoch);
-        let terms = Terms { expiry: self.engine.limits.expiry, lets_go: false };
+        let terms = Terms { expiry: self.engine.limits.expiry, lets_go };
         let (window, tell) = (Arc::clone(&self.window), self.tell.clone());
-        self.committing = Some(tokio::spawn(async move {
+        let under_way = tokio::spawn(async move {
             let committed = parts::commit(&db, upload, epoch, &pieces, terms).await?;
             if let Some(Committed { to, .. }) = committed {
                 window.commit(to);
                 tell.map(|tell| tell.send_replace(to));
             }
             Ok(committed)
-        }));
+        });
+        self.committing = Some(Committing { under_way, lets_go });
     }
 
     async fn hear_commit(&mut self) -> Result<(), AppendError> {
         let Some(committing) = &mut self.committing else { return Ok(()) };
-        let heard = committing.await;
+        let (heard, lets_go) = ((&mut committing.under_way).await, committing.lets_go);
         self.committing = None;
         let committed = heard.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
         let Committed { to, expires_at } = committed.ok_or(AppendError::Fenced)?;
-        (self.committed, self.expires_at) = (to, Some(expires_at));
+        self.committed = to;
+        self.freed_until = lets_go.then_some(expires_at);
         // Others of the account grow too.
-        if self.room.is_some() && self.length.is_none() {
+        if self.room.is_some() && self.length.is_none() && !lets_go {
             self.room = self.engine.room(self.lease).await?;
         }
         Ok(())
@@ -91,7 +101,7 @@ impl Writing<'_> {
     /// Of a request that ended otherwise: a commit that was under way may have held.
     pub(super) async fn hear_last_commit(&mut self) {
         if let Some(committing) = self.committing.take()
-            && let Ok(Ok(Some(committed))) = committing.await
+            && let Ok(Ok(Some(committed))) = committing.under_way.await
         {
             self.committed = committed.to;
         }

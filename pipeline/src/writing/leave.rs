@@ -86,6 +86,7 @@ impl Writing<'_> {
         }
         // Nobody waits for memory while holding some. What came becomes one more tail.
         self.put_tail().await?;
+        self.commit_now().await?;
         let all = self.at - self.map.start(self.at - 1);
         let share = self.engine.budget.clone().reserve(all).await;
         self.hold(Some(share));
@@ -99,6 +100,7 @@ impl Writing<'_> {
         Tail { key, off, len, crc64 }
     }
 
+    /// What doesn't fill a part leaves as a tail; it is to be committed.
     pub(super) async fn put_tail(&mut self) -> Result<(), AppendError> {
         self.gather();
         if self.frames.is_empty() {
@@ -116,8 +118,11 @@ impl Writing<'_> {
         self.tails.push(tail.clone());
         let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.take(Piece { what: What::Tail(tail), sha_state });
+        if self.tails.len() < TAILS_MAX || self.is_checked() {
+            return Ok(());
+        }
         self.commit_now().await?;
-        if self.tails.len() >= TAILS_MAX && !self.is_checked() { self.merge_tails().await } else { Ok(()) }
+        self.merge_tails().await
     }
 
     /// Keeps what leaves as a tail, if the tails before it are kept and nobody waits for the room.
@@ -158,7 +163,7 @@ impl Writing<'_> {
         self.tails = vec![merged.clone()];
         let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.take(Piece { what: What::Tail(merged), sha_state });
-        self.commit_now().await
+        Ok(())
     }
 }
 

@@ -96,8 +96,10 @@ pub(crate) struct Writing<'a> {
     /// What the store has, in order, and nobody commits yet.
     arrived: Vec<Piece>,
     committing: Option<Committing>,
-    /// When the upload is given up, by the last commit.
-    pub(crate) expires_at: Option<OffsetDateTime>,
+    /// The lease may go back with the last commit, which saves a statement for every request.
+    pub(crate) may_let_go: bool,
+    /// It has: nothing may be written any more. When the upload is given up.
+    pub(crate) freed_until: Option<OffsetDateTime>,
     object_count: u32,
     max_bytes: u64,
     /// Of the account, while the length is unknown.
@@ -148,7 +150,8 @@ impl<'a> Writing<'a> {
             in_flight: VecDeque::new(),
             arrived: Vec::new(),
             committing: None,
-            expires_at: None,
+            may_let_go: false,
+            freed_until: None,
             object_count: 0,
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
@@ -326,20 +329,24 @@ impl<'a> Writing<'a> {
     /// # Errors
     /// `Check`: nothing is committed, and `discard` has to follow.
     pub(crate) async fn flush(&mut self) -> Result<(), AppendError> {
-        self.put_rest().await?;
-        self.check_now()?;
-        let Some(checked) = self.checked.take() else { return Ok(()) };
-        self.arrived = checked.pieces;
-        self.commit_now().await
+        let put = self.put_all().await;
+        if put.is_ok() {
+            self.check_now()?;
+            self.arrived.extend(self.checked.take().into_iter().flat_map(|checked| checked.pieces));
+        }
+        let lets_go = put.is_ok() && self.may_let_go && Some(self.at) != self.length;
+        self.commit(lets_go).await?;
+        put
     }
 
-    /// Everything that came is in the store after this, and committed, unless a checksum is to be waited for.
+    /// The same, and committed, unless a checksum is to be waited for.
     async fn put_rest(&mut self) -> Result<(), AppendError> {
         let put = self.put_all().await;
         self.commit_now().await?;
         put
     }
 
+    /// Everything that came is in the store after this.
     async fn put_all(&mut self) -> Result<(), AppendError> {
         let is_end = Some(self.at) == self.length && self.at > 0;
         if is_end && (self.holds_fresh() || !self.tails.is_empty()) {
