@@ -45,6 +45,7 @@ pub mod store;
 
 pub mod lease;
 
+mod hashing;
 mod put_off;
 mod recover;
 mod sweep;

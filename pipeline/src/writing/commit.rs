@@ -26,7 +26,9 @@ pub(super) struct Committing {
 impl Writing<'_> {
     /// Begins to commit what the store has by now: a slow client fills the next part only in many seconds.
     pub(super) async fn commit_arrived(&mut self) -> Result<(), AppendError> {
-        if self.committing.as_ref().is_some_and(|commit| commit.under_way.is_finished()) || self.arrived.len() >= ARRIVED_MAX {
+        if self.committing.as_ref().is_some_and(|commit| commit.under_way.is_finished())
+            || self.arrived.len() >= ARRIVED_MAX
+        {
             self.hear_commit().await?;
         }
         while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
@@ -38,8 +40,9 @@ impl Writing<'_> {
 
     /// Waits until the store has the oldest part that is under way.
     pub(super) async fn take_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
-        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        let Some(InFlight { mut part, copy, put }) = self.in_flight.pop_front() else { return Ok(()) };
+        let (etag, sha_state) = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        part.etag = etag;
         self.take(Piece { what: What::Part(part, copy), sha_state });
         Ok(())
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{InFlight, Writing};
 use crate::{
-    digest::{self, Crc, Sha},
+    digest::{self, Crc},
     limits::{JOIN_PARTS_IN_FLIGHT, TAILS_MAX},
     parts::{Piece, What},
     session::AppendError,
@@ -53,17 +53,18 @@ impl Writing<'_> {
         let copy = self.shadow.contains(&part.part_no).then(|| self.tail(from, part.len, crc64));
         let from = self.origin.as_ref().filter(|_| copy.is_none()).and_then(|o| o.within(part.off, part.len));
         let (store, to, sent, copied) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone(), copy.clone());
+        let digest = self.hashing.mark();
         let put = tokio::spawn(async move {
             let put = match copied_in_store(&*store, &to, &sent, from).await {
                 Ok(None) => put_twice(&*store, &to, &sent, copied, &tails, off, frames).await,
                 Ok(Some(etag)) => Ok(etag),
                 Err(error) => Err(error),
             };
+            let sha_state = digest.midstate().await;
             drop(share);
-            put
+            Ok((put?, sha_state))
         });
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.in_flight.push_back(InFlight { part, copy, sha_state, put });
+        self.in_flight.push_back(InFlight { part, copy, put });
         Ok(())
     }
 
@@ -110,13 +111,14 @@ impl Writing<'_> {
         let (crc, off) = (mem::take(&mut self.fresh_crc).value(), mem::replace(&mut self.fresh_from, self.at));
         let tail = self.tail(off, self.at - off, crc);
         let again = self.keep(&frames);
+        let digest = self.hashing.mark();
         self.engine.store.put_tail(&self.to, &tail, frames).await?;
+        let sha_state = digest.midstate().await;
         if !again {
             (self.kept, self.share) = (None, None);
         }
         self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
         self.tails.push(tail.clone());
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
         self.take(Piece { what: What::Tail(tail), sha_state });
         if self.tails.len() < TAILS_MAX || self.is_checked() {
             return Ok(());
@@ -161,7 +163,7 @@ impl Writing<'_> {
         }
         self.engine.store.put_tail(&self.to, &merged, frames).await?;
         self.tails = vec![merged.clone()];
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
+        let sha_state = self.hashing.mark().midstate().await;
         self.take(Piece { what: What::Tail(merged), sha_state });
         Ok(())
     }

@@ -10,12 +10,17 @@ mod leave;
 
 pub(crate) use leave::put_twice;
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, pin::pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use time::OffsetDateTime;
-use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    select,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::commit::Committing;
@@ -24,6 +29,7 @@ use crate::{
     check::{Check, Summing},
     digest::{Crc, Sha},
     engine::Engine,
+    hashing::Hashing,
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
     origin::Origin,
@@ -43,7 +49,7 @@ async fn asked_to_stop(ask: &mut watch::Receiver<Ask>, stop: &CancellationToken)
         asked = ask.wait_for(|a| *a != Ask::Nothing) => asked.map_or(Ask::Yield, |a| *a),   // cancel-safe: a watch channel
         () = stop.cancelled() => Ask::Flush,                                                // cancel-safe: a flag
     };
-    tokio::time::sleep(YIELD_STALL).await;
+    sleep(YIELD_STALL).await;
     asked
 }
 
@@ -59,8 +65,8 @@ fn stopped(asked: Ask) -> AppendError {
 struct InFlight {
     part: Part,
     copy: Option<Tail>,
-    sha_state: Option<Vec<u8>>,
-    put: JoinHandle<Result<String, StoreError>>,
+    /// Its ETag, and the digest's midstate at its end.
+    put: JoinHandle<Result<(String, Option<Vec<u8>>), StoreError>>,
 }
 
 /// What a request with a checksum has in the store and not yet in the rows.
@@ -79,7 +85,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) committed: u64,
     /// The offset of the next byte to come.
     at: u64,
-    sha: Option<Sha>,
+    hashing: Hashing,
     /// Durable tails of the part that is filling, with the CRC over them.
     tails: Vec<Tail>,
     tails_crc: u64,
@@ -139,7 +145,7 @@ impl<'a> Writing<'a> {
             length: standing.length,
             committed: standing.committed,
             at: standing.committed,
-            sha: standing.sha_state.as_deref().and_then(Sha::resume),
+            hashing: Hashing::new(standing.sha_state.as_deref().and_then(Sha::resume)),
             tails: standing.tails,
             tails_crc: standing.tails_crc,
             fresh_from: standing.committed,
@@ -194,6 +200,8 @@ impl<'a> Writing<'a> {
     {
         let mut asked_at: Option<Instant> = None;
         let mut idle = Idle::default();
+        // One that is early only looks again: set anew with each frame, it would wake a processor each time.
+        let (mut alarm, mut heard) = (pin!(sleep(EVICT_AFTER)), Instant::now());
         loop {
             let mut share = self.reserve(&mut ask).await?;
             let frame = loop {
@@ -204,17 +212,21 @@ impl<'a> Writing<'a> {
                     // cancel-safe: a watch channel and a timer. Only when the client sends nothing: who is sending gets some grace.
                     asked = asked_to_stop(&mut ask, &self.engine.stop) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
-                    () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
-                        drop(share);
-                        self.give_back().await?;
-                        self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
-                        share = self.reserve(&mut ask).await?;
+                    () = alarm.as_mut() => {
+                        let is_stalled = heard.elapsed() >= EVICT_AFTER;
+                        if is_stalled && self.engine.budget.is_short() {
+                            drop(share);
+                            self.give_back().await?;
+                            self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
+                            share = self.reserve(&mut ask).await?;
+                        }
+                        alarm.as_mut().reset(if is_stalled { Instant::now() } else { heard } + EVICT_AFTER);
                     }
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
-            idle = Idle::default();
+            (idle, heard) = (Idle::default(), Instant::now());
             let asked = if self.engine.stop.is_cancelled() { Ask::Flush } else { *ask.borrow() };
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
@@ -297,9 +309,7 @@ impl<'a> Writing<'a> {
                 self.gather();
                 self.frames.push(piece.clone());
             }
-            if let Some(sha) = &mut self.sha {
-                sha.update(&piece);
-            }
+            self.hashing.update(&piece, self.engine.has_idle_processors()).await;
             self.fresh_crc.update(&piece);
             if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
                 summing.update(&piece);
