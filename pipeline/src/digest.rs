@@ -57,6 +57,7 @@ impl Default for Sha {
 }
 
 /// A CRC-64/NVME on its way: taken as bytes pass, while the cache still has them.
+#[derive(Debug)]
 pub(crate) struct Crc(crc_fast::Digest);
 
 impl Crc {

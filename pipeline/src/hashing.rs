@@ -1,18 +1,22 @@
-//! SHA-256 beside the reading of a socket: the digest is most of what an upload costs, and needn't hold up the line.
+//! Digests beside the reading of a socket: they are most of what an upload costs, and needn't hold up the line.
 //!
-//! Promise: bytes are hashed in the order in which they were offered; a mark answers the midstate after all before it.
+//! Promise: bytes are hashed in the order in which they were offered; a mark answers SHA-256's midstate after all before it,
+//!          and the CRC-64/NVME of what came since the mark before.
 //! Memory:  what waits here belongs to a part or a tail, whose share of the budget its writer keeps until its mark answers.
 //! Fairness: no thread is held by a client that is silent, and a fast one goes to the end of the line now and then.
 
 use std::{
-    mem,
+    io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use crate::digest::Sha;
+use crate::digest::{Crc, Sha};
+
+/// Both digests take so much in turn: the second finds it in the cache.
+const STEP_BYTES: usize = 64 << 10;
 
 /// A piece below this is hashed at once where nothing is waiting: to wake a thread would cost more.
 const ASIDE_BYTES: usize = 128 << 10;
@@ -23,16 +27,31 @@ const BEHIND_MAX: usize = 4 << 20;
 /// After so much a thread lets others have their turn.
 const TURN_BYTES: usize = 64 << 20;
 
-/// The digest of one writer. `None` inside: it isn't known behind a hole, and nothing is hashed.
+/// The digests of one writer.
 #[derive(Debug)]
 pub(crate) struct Hashing {
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
 }
 
-/// The digest's midstate at some offset, once it is reached. `None`: it isn't known there.
+/// What is known at some offset, once it is reached.
 #[derive(Debug)]
 pub(crate) struct Mark {
-    coming: Option<oneshot::Receiver<Vec<u8>>>,
+    coming: oneshot::Receiver<Marked>,
+}
+
+/// That.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Marked {
+    /// SHA-256's midstate; `None` behind a hole.
+    pub(crate) sha_state: Option<Vec<u8>>,
+    /// Since the mark before.
+    pub(crate) crc64: u64,
+}
+
+#[derive(Debug)]
+struct Digests {
+    sha: Option<Sha>,
+    crc: Crc,
 }
 
 #[derive(Debug)]
@@ -44,7 +63,7 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     /// Away with the thread that is at work.
-    sha: Option<Sha>,
+    digests: Option<Digests>,
     waiting: Vec<Step>,
     /// Bytes that wait or are at work.
     behind: usize,
@@ -53,51 +72,68 @@ struct Inner {
 #[derive(Debug)]
 enum Step {
     Bytes(Bytes),
-    Mark(oneshot::Sender<Vec<u8>>),
+    Mark(oneshot::Sender<Marked>),
 }
 
 impl Hashing {
-    /// Goes on from a digest.
+    /// Goes on from a digest; `None`: it isn't known behind a hole.
     pub(crate) fn new(sha: Option<Sha>) -> Self {
-        let inner = |sha| Inner { sha: Some(sha), waiting: Vec::new(), behind: 0 };
-        let shared = sha.map(|sha| Arc::new(Shared { inner: Mutex::new(inner(sha)), caught_up: Notify::new() }));
-        Self { shared }
+        let digests = Some(Digests { sha, crc: Crc::default() });
+        let inner = Mutex::new(Inner { digests, waiting: Vec::new(), behind: 0 });
+        Self { shared: Arc::new(Shared { inner, caught_up: Notify::new() }) }
     }
 
-    /// The next bytes; `aside`: a thread of their own is worth it. Waits only while the digest is far behind. Cancel-safe:
+    /// The next bytes; `aside`: a thread of their own is worth it. Waits only while the digests are far behind. Cancel-safe:
     /// they are taken first.
     pub(crate) async fn update(&self, piece: &Bytes, aside: bool) {
-        let Some(shared) = &self.shared else { return };
-        shared.take(piece, aside);
+        self.shared.take(piece, aside);
         loop {
-            let caught_up = shared.caught_up.notified();
+            let caught_up = self.shared.caught_up.notified();
             tokio::pin!(caught_up);
             caught_up.as_mut().enable();
-            if shared.lock().behind <= BEHIND_MAX {
+            if self.shared.lock().behind <= BEHIND_MAX {
                 return;
             }
             caught_up.await;
         }
     }
 
-    /// The midstate after what was offered up to here.
+    /// What is known after what was offered up to here.
     pub(crate) fn mark(&self) -> Mark {
-        let Some(shared) = &self.shared else { return Mark { coming: None } };
         let (tell, coming) = oneshot::channel();
-        let mut inner = shared.lock();
-        match &inner.sha {
+        let mut inner = self.shared.lock();
+        match &mut inner.digests {
             // Whoever asked may have left.
-            Some(sha) => drop(tell.send(sha.midstate())),
+            Some(digests) => drop(tell.send(digests.marked())),
             None => inner.waiting.push(Step::Mark(tell)),
         }
-        Mark { coming: Some(coming) }
+        Mark { coming }
     }
 }
 
 impl Mark {
-    /// Waits until it is reached. Cancel-safe.
-    pub(crate) async fn midstate(self) -> Option<Vec<u8>> {
-        self.coming?.await.ok()
+    /// Waits until it is reached.
+    ///
+    /// # Errors
+    /// The thread that was to tell it is gone: the process is ending.
+    pub(crate) async fn reached(self) -> io::Result<Marked> {
+        self.coming.await.map_err(|_| io::Error::other("the digests were given up"))
+    }
+}
+
+impl Digests {
+    fn update(&mut self, bytes: &[u8]) {
+        for step in bytes.chunks(STEP_BYTES) {
+            if let Some(sha) = &mut self.sha {
+                sha.update(step);
+            }
+            self.crc.update(step);
+        }
+    }
+
+    fn marked(&mut self) -> Marked {
+        let crc64 = mem::take(&mut self.crc).value();
+        Marked { sha_state: self.sha.as_ref().map(Sha::midstate), crc64 }
     }
 }
 
@@ -108,51 +144,51 @@ impl Shared {
 
     fn take(self: &Arc<Self>, piece: &Bytes, aside: bool) {
         let mut inner = self.lock();
-        match inner.sha.take() {
-            Some(mut sha) if !aside || piece.len() < ASIDE_BYTES => {
-                sha.update(piece);
-                inner.sha = Some(sha);
+        match inner.digests.take() {
+            Some(mut digests) if !aside || piece.len() < ASIDE_BYTES => {
+                digests.update(piece);
+                inner.digests = Some(digests);
             }
             idle => {
                 inner.behind += piece.len();
                 inner.waiting.push(Step::Bytes(piece.clone()));
-                if let Some(sha) = idle {
-                    self.go_on(sha);
+                if let Some(digests) = idle {
+                    self.go_on(digests);
                 }
             }
         }
     }
 
-    fn go_on(self: &Arc<Self>, sha: Sha) {
+    fn go_on(self: &Arc<Self>, digests: Digests) {
         let shared = Arc::clone(self);
-        tokio::task::spawn_blocking(move || shared.work(sha));
+        tokio::task::spawn_blocking(move || shared.work(digests));
     }
 
     /// One turn of one thread.
-    fn work(self: &Arc<Self>, mut sha: Sha) {
+    fn work(self: &Arc<Self>, mut digests: Digests) {
         let mut done = 0;
         loop {
             let steps = {
                 let mut inner = self.lock();
                 if inner.waiting.is_empty() {
-                    inner.sha = Some(sha);
+                    inner.digests = Some(digests);
                     return;
                 }
                 if done > TURN_BYTES {
-                    return self.go_on(sha);
+                    return self.go_on(digests);
                 }
                 mem::take(&mut inner.waiting)
             };
             for step in steps {
                 match step {
                     Step::Bytes(bytes) => {
-                        sha.update(&bytes);
+                        digests.update(&bytes);
                         done += bytes.len();
                         self.lock().behind -= bytes.len();
                         self.caught_up.notify_waiters();
                     }
                     // Whoever asked may have left.
-                    Step::Mark(tell) => drop(tell.send(sha.midstate())),
+                    Step::Mark(tell) => drop(tell.send(digests.marked())),
                 }
             }
         }
@@ -164,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::digest::crc64;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -175,10 +212,11 @@ mod tests {
                     let piece = Bytes::from(vec![u8::try_from(i).unwrap(); length]);
                     whole.update(&piece);
                     hashing.update(&piece, aside).await;
-                    marks.push((hashing.mark(), whole.midstate()));
+                    let expected = Marked { sha_state: Some(whole.midstate()), crc64: crc64(&[piece]) };
+                    marks.push((hashing.mark(), expected));
                 }
                 for (mark, expected) in marks {
-                    prop_assert_eq!(mark.midstate().await, Some(expected));
+                    prop_assert_eq!(mark.reached().await.unwrap(), expected);
                 }
                 Ok(())
             })?;
@@ -186,10 +224,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_known_behind_a_hole() {
+    async fn behind_a_hole_only_the_crc_is_known() {
         let hashing = Hashing::new(None);
-        hashing.update(&Bytes::from_static(b"abc"), true).await;
-        assert_eq!(hashing.mark().midstate().await, None);
+        let piece = Bytes::from_static(b"abc");
+        hashing.update(&piece, true).await;
+        let expected = Marked { sha_state: None, crc64: crc64(&[piece]) };
+        assert_eq!(hashing.mark().reached().await.unwrap(), expected);
     }
 
     #[tokio::test]
@@ -198,7 +238,7 @@ mod tests {
         let piece = Bytes::from(vec![7; BEHIND_MAX / 2]);
         for _ in 0..20 {
             hashing.update(&piece, true).await;
-            assert!(hashing.shared.as_ref().unwrap().lock().behind <= BEHIND_MAX);
+            assert!(hashing.shared.lock().behind <= BEHIND_MAX);
         }
     }
 }

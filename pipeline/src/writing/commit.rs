@@ -5,11 +5,12 @@
 
 use std::{mem, sync::Arc};
 
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
-use super::{InFlight, Writing};
+use super::Writing;
 use crate::{
-    parts::{self, Committed, Piece, Terms, What},
+    limits::COMMIT_EVERY,
+    parts::{self, Committed, Piece, Terms},
     session::AppendError,
     store::StoreError,
 };
@@ -24,26 +25,28 @@ pub(super) struct Committing {
 }
 
 impl Writing<'_> {
-    /// Begins to commit what the store has by now: a slow client fills the next part only in many seconds.
+    /// Begins to commit what the store has by now, unless it just did: a slow client fills the next part only in many
+    /// seconds, a fast one in milliseconds.
     pub(super) async fn commit_arrived(&mut self) -> Result<(), AppendError> {
         if self.committing.as_ref().is_some_and(|commit| commit.under_way.is_finished())
             || self.arrived.len() >= ARRIVED_MAX
         {
             self.hear_commit().await?;
         }
-        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
+        while self.in_flight.front().is_some_and(JoinHandle::is_finished) {
             self.take_oldest().await?;
         }
-        self.begin_commit(false);
+        if self.commit_begun.is_none_or(|begun| begun.elapsed() >= COMMIT_EVERY) {
+            self.begin_commit(false);
+        }
         Ok(())
     }
 
     /// Waits until the store has the oldest part that is under way.
     pub(super) async fn take_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(InFlight { mut part, copy, put }) = self.in_flight.pop_front() else { return Ok(()) };
-        let (etag, sha_state) = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
-        part.etag = etag;
-        self.take(Piece { what: What::Part(part, copy), sha_state });
+        let Some(oldest) = self.in_flight.pop_front() else { return Ok(()) };
+        let piece = oldest.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        self.take(piece);
         Ok(())
     }
 
@@ -71,6 +74,7 @@ impl Writing<'_> {
         if self.committing.is_some() || self.arrived.is_empty() {
             return;
         }
+        self.commit_begun = Some(Instant::now());
         let (pieces, db) = (mem::take(&mut self.arrived), self.engine.db.clone());
         let (upload, epoch) = (self.lease.upload, self.lease.epoch);
         let terms = Terms { expiry: self.engine.limits.expiry, lets_go };

@@ -27,7 +27,7 @@ use self::commit::Committing;
 use crate::{
     budget::{Idle, Reserved},
     check::{Check, Summing},
-    digest::{Crc, Sha},
+    digest::Sha,
     engine::Engine,
     hashing::Hashing,
     lease::{Ask, Lease},
@@ -38,7 +38,7 @@ use crate::{
     scan::Live,
     session::{AppendError, BodyBroken},
     spare::Kept,
-    store::{Multipart, Part, StoreError, Tail},
+    store::{Multipart, StoreError, Tail},
     tee::Window,
 };
 
@@ -61,13 +61,8 @@ fn stopped(asked: Ask) -> AppendError {
     }
 }
 
-/// A part on its way to the store, with what must be committed when it is there.
-struct InFlight {
-    part: Part,
-    copy: Option<Tail>,
-    /// Its ETag, and the digest's midstate at its end.
-    put: JoinHandle<Result<(String, Option<Vec<u8>>), StoreError>>,
-}
+/// A part on its way to the store, and then what must be committed.
+type InFlight = JoinHandle<Result<Piece, StoreError>>;
 
 /// What a request with a checksum has in the store and not yet in the rows.
 struct Checked {
@@ -95,13 +90,12 @@ pub(crate) struct Writing<'a> {
     fresh_from: u64,
     frames: Vec<Bytes>,
     small: BytesMut,
-    /// Over both of them.
-    fresh_crc: Crc,
     share: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
     /// What the store has, in order, and nobody commits yet.
     arrived: Vec<Piece>,
     committing: Option<Committing>,
+    commit_begun: Option<Instant>,
     /// The lease may go back with the last commit, which saves a statement for every request.
     pub(crate) may_let_go: bool,
     /// It has: nothing may be written any more. When the upload is given up.
@@ -151,11 +145,11 @@ impl<'a> Writing<'a> {
             fresh_from: standing.committed,
             frames: Vec::new(),
             small: BytesMut::new(),
-            fresh_crc: Crc::default(),
             share: None,
             in_flight: VecDeque::new(),
             arrived: Vec::new(),
             committing: None,
+            commit_begun: None,
             may_let_go: false,
             freed_until: None,
             object_count: 0,
@@ -220,6 +214,8 @@ impl<'a> Writing<'a> {
                             self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
                             share = self.reserve(&mut ask).await?;
                         }
+                        // A client that stops leaves nothing waiting to be committed.
+                        self.commit_arrived().await?;
                         alarm.as_mut().reset(if is_stalled { Instant::now() } else { heard } + EVICT_AFTER);
                     }
                 }
@@ -310,7 +306,6 @@ impl<'a> Writing<'a> {
                 self.frames.push(piece.clone());
             }
             self.hashing.update(&piece, self.engine.has_idle_processors()).await;
-            self.fresh_crc.update(&piece);
             if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
                 summing.update(&piece);
             }
@@ -388,7 +383,7 @@ impl<'a> Writing<'a> {
     /// Waits for what is under way in the store without committing it: nobody writes there after the lease is given back.
     pub(crate) async fn settle(&mut self) {
         for under_way in self.in_flight.drain(..) {
-            let _ = under_way.put.await;
+            let _ = under_way.await;
         }
         self.hear_last_commit().await;
         self.share = None;
