@@ -9,14 +9,13 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use sqlx::Connection;
 use tempfile::TempDir;
 
 use super::heard;
 use crate::{
     media_worker::support as media,
     postgres::daemon::{self, finish, kill},
-    support::{app::App, tus},
+    support::{app::App, line::Line, tus},
 };
 
 /// Some music that nobody made for this test: the longest that there is.
@@ -24,8 +23,13 @@ const MUSIC: &str = "/usr/share/sonic-pi/samples/loop_tabla.flac";
 
 /// The command, on a machine where nothing was sent before.
 fn upload(app: &App, home: &TempDir, path: &Path) -> Command {
+    upload_to(&app.url(""), app, home, path)
+}
+
+/// The same, to another address of that daemon.
+fn upload_to(url: &str, app: &App, home: &TempDir, path: &Path) -> Command {
     let mut command = daemon::millrace(&home.path().join("data"));
-    command.arg("upload").arg(path).args(["--json", "--server", &app.url("")]);
+    command.arg("upload").arg(path).args(["--json", "--server", url]);
     command.arg("--token-file").arg(app.data.join("owner-token"));
     command
 }
@@ -93,11 +97,6 @@ async fn twenty_minutes_of_wav_are_served_as_they_are_on_the_disk() {
     app.until_clean().await;
 }
 
-/// Waits, in mid-upload, for whoever holds this lock.
-const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF NEW.part_no >= 3 THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NEW; END $$;
-    CREATE TRIGGER gate BEFORE INSERT ON upload_parts FOR EACH ROW EXECUTE FUNCTION gate()";
-
 /// Body bytes of each PATCH that the daemon has answered or lost, from its log.
 fn patched(app: &App) -> Vec<u64> {
     let said = app.daemon().said();
@@ -106,7 +105,7 @@ fn patched(app: &App) -> Vec<u64> {
     patches.map(|line| line["received"].as_u64().unwrap()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_ctrl_c_the_command_goes_on_where_the_daemon_stands() {
     let settings = [("UPLOAD_PART_BYTES", "5MiB"), ("UPLOAD_PARTS_IN_FLIGHT", "1"), ("HLS_LADDER", "aac:64k")];
     let app = App::with(&settings).await;
@@ -115,21 +114,20 @@ async fn after_ctrl_c_the_command_goes_on_where_the_daemon_stands() {
     let folder = daemon::folder();
     let path = media::write(folder.path(), "a.wav", &wav);
 
-    let mut db = app.daemon().connect().await;
-    sqlx::raw_sql(GATE).execute(&mut db).await.unwrap();
-    let mut hold = db.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *hold).await.unwrap();
-    let mut first = upload(&app, &folder, &path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let line = Line::to(&app.host()).await;
+    line.stop_at(wav.len() as u64 / 2);
+    let mut first = upload_to(&line.url(""), &app, &folder, &path);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     app.until("two parts long", "SELECT count(*) FROM uploads WHERE committed >= 10485760").await;
     kill(i32::try_from(first.id()).unwrap(), Signal::INT);
     assert_eq!(first.wait().unwrap().code(), Some(1), "it ends by itself");
-    hold.rollback().await.unwrap();
+    line.cut().await;
     app.until("let go", "SELECT count(*) FROM uploads WHERE node IS NULL").await;
     let kept = u64::try_from(app.ask("SELECT committed FROM uploads").await).unwrap();
     assert!(kept >= 10 << 20 && kept < wav.len() as u64, "{kept}");
 
     let before = patched(&app).len();
-    let line = line_of(upload(&app, &folder, &path));
+    let line = line_of(upload_to(&line.url(""), &app, &folder, &path));
     assert_eq!(line["state"], "ready", "{line}");
     assert_eq!(patched(&app)[before..], [wav.len() as u64 - kept], "what was missing, and nothing else");
     assert_eq!(app.ask("SELECT count(*) FROM uploads WHERE door = 'tus'").await, 1);

@@ -29,7 +29,8 @@ async fn through_kills(world: &mut World, toxic: &Toxic, seed: u64) -> (Client, 
     let size = client::size(&mut dice, PART);
     let mut active = dice.random_range(0..world.nodes.len());
     let door = Door::of(&world.nodes[active]);
-    let mut client = Client::create(&door, noise(size, seed), client::pieces(&mut dice)).await;
+    let pieces = client::pieces(&mut dice);
+    let mut client = Client::create(&door.speaking(client::speaks(&mut dice)), noise(size, seed), pieces).await;
     let mut uploading = tokio::spawn(async move {
         client.finish().await;
         client
@@ -70,6 +71,7 @@ async fn round(proof: &mut Proof, cases: Vec<Case>) {
         let (client, killed) = through_kills(&mut world, &toxic, case.seed).await;
         world.verify(&garage.site(), &client).await;
         proof.add("kills", killed.switched + killed.back);
+        proof.add(format!("uploads by {:?}", client.speaks()), 1);
         proof.add("resumed on the other node", killed.switched);
         proof.ended(&case, Ok(()));
     }

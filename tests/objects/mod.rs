@@ -9,6 +9,7 @@ mod garage;
 mod garbage;
 mod holes;
 mod kills;
+mod large;
 mod malformed;
 mod memory;
 mod nodes;

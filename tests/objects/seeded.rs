@@ -26,7 +26,9 @@ const STEPS_IN_FAULTS: u32 = 12;
 async fn through_faults(store: &Strict, door: Door, seed: u64) -> (Client, Vec<Armed>) {
     let mut dice = StdRng::seed_from_u64(seed);
     let bytes = noise(client::size(&mut dice, PART), seed);
-    let mut client = Client::create(&door, bytes, client::pieces(&mut dice)).await;
+    let pieces = client::pieces(&mut dice);
+    let door = door.speaking(client::speaks(&mut dice));
+    let mut client = Client::create(&door, bytes, pieces).await;
     let rules = store.faults().seed_for(seed, client.id());
     let mut is_stored = false;
     for _ in 0..STEPS_IN_FAULTS {
@@ -60,6 +62,7 @@ async fn round(proof: &mut Proof, cases: Vec<Case>) {
             rules.iter().for_each(|armed| proof.add(armed.rule().name(), armed.hits()));
             proof.add("faults", rules.iter().map(Armed::hits).sum());
             proof.add("bytes", client.bytes.len() as u64);
+            proof.add(format!("uploads by {:?}", client.speaks()), 1);
             clients.push(client);
         }
     }

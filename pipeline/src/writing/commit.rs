@@ -5,7 +5,11 @@
 
 use std::{mem, sync::Arc};
 
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    select,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use super::Writing;
 use crate::{
@@ -42,12 +46,31 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Waits until the store has the oldest part that is under way.
+    /// Waits until the store has the oldest part that is under way. What came before it is committed meanwhile.
     pub(super) async fn take_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(oldest) = self.in_flight.pop_front() else { return Ok(()) };
-        let piece = oldest.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
-        self.take(piece);
+        let Some(mut oldest) = self.in_flight.pop_front() else { return Ok(()) };
+        match self.committing_until(&mut oldest).await {
+            Ok(done) => self.take(done.map_err(|e| StoreError::Away(std::io::Error::other(e)))??),
+            Err(error) => {
+                // Still under way: the lease isn't given back before it has ended.
+                self.in_flight.push_front(oldest);
+                return Err(error);
+            }
+        }
         Ok(())
+    }
+
+    async fn committing_until<T>(&mut self, done: &mut (impl Future<Output = T> + Unpin)) -> Result<T, AppendError> {
+        loop {
+            let due = self.commit_begun.map_or_else(Instant::now, |begun| begun + COMMIT_EVERY);
+            let (is_committing, is_owing) = (self.committing.is_some(), !self.arrived.is_empty());
+            select! {
+                biased;
+                done = &mut *done => return Ok(done),                        // cancel-safe: the caller's
+                heard = self.hear_commit(), if is_committing => heard?,      // cancel-safe: a handle that is kept
+                () = sleep_until(due), if is_owing && !is_committing => self.begin_commit(false),    // cancel-safe: no state
+            }
+        }
     }
 
     /// The store has it. A request with a checksum waits for that.
