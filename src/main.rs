@@ -17,11 +17,6 @@ use std::{
     process::ExitCode,
 };
 
-/// Uploads come and go in pieces of a MiB: the C library's allocator gives each back to the kernel and faults it in again, page
-/// by page.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     // First of all: a worker must reach its sandbox with nothing opened, parsed or started.
     if std::env::args_os().nth(1).is_some_and(|a| a == pipeline::media::worker::ARGUMENT) {

@@ -45,11 +45,9 @@ pub mod store;
 
 pub mod lease;
 
-mod hashing;
 mod put_off;
 mod recover;
 mod sweep;
-mod to_the_end;
 pub mod trash;
 
 pub mod moving;

@@ -18,7 +18,6 @@ use schema::{
     track::Track,
     upload::{self, Upload},
 };
-use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::{
@@ -31,7 +30,6 @@ use crate::{
     quota::QuotaError,
     resource::{Kind, Look, LookError},
     store::{Multipart, StoreError},
-    to_the_end::ToTheEnd,
     writing::Writing,
 };
 
@@ -161,23 +159,6 @@ pub struct Appended {
     pub upload: Look,
 }
 
-/// How a request left its upload.
-enum Left {
-    /// Every byte is committed, and the upload is `sealing`.
-    Whole,
-    /// Open, its lease still held.
-    Held,
-    /// Open, its lease given back with the last commit.
-    Free(At),
-}
-
-/// Where that was.
-struct At {
-    committed: u64,
-    length: Option<u64>,
-    expires_at: OffsetDateTime,
-}
-
 impl Engine {
     /// Appends `body`. The last byte seals the upload: then the answer comes after verification. What was begun is
     /// finished even when nobody waits for the answer any more: a dropped call ends only the waiting.
@@ -199,7 +180,9 @@ impl Engine {
             return early;
         }
         let engine = Arc::clone(self);
-        ToTheEnd::new(&self.tasks, async move { engine.append_alone(owner, look, request, body).await }).await
+        // Of its own: a client that hangs up drops the call, and a put under way must not outlive the lease.
+        let task = self.tasks.spawn(async move { engine.append_alone(owner, id, look.track, request, body).await });
+        task.await.unwrap_or_else(|e| Err(StoreError::Away(std::io::Error::other(e)).into()))
     }
 
     /// What needs no lease: refusals, and the repeated end of a finished upload.
@@ -240,27 +223,26 @@ impl Engine {
     async fn append_alone<B>(
         self: &Arc<Self>,
         owner: Id<Account>,
-        look: Look,
+        id: Id<Upload>,
+        track: Option<Id<Track>>,
         request: Append,
         body: B,
     ) -> Result<Appended, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
-        let id = look.id;
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
         let lease = self.lease(id, &holding).await?.ok_or(AppendError::Busy)?;
         // `holding` stays until the seal is over: a second request must not take the lease from under it.
         let void = request.ends != Ends::AtLength;
-        let answer = match self.append_leased(&lease, &holding, look.track, request, body).await {
-            Ok(Left::Whole) => {
+        let answer = match self.append_leased(&lease, &holding, track, request, body).await {
+            Ok(true) => {
                 self.seal(lease).await?;
-                Ok(None)
+                Ok(())
             }
-            Ok(Left::Free(at)) => Ok(Some(at)),
-            Ok(Left::Held) => {
+            Ok(false) => {
                 lease.release(&self.db).await;
-                Ok(None)
+                Ok(())
             }
             Err(AppendError::Fenced) => Err(AppendError::Fenced),
             Err(error @ AppendError::PastLength { .. }) if void => {
@@ -278,11 +260,7 @@ impl Engine {
             }
         };
         let answer = match answer {
-            Ok(Some(At { committed, length, expires_at })) if !void => {
-                let state = upload::State::Receiving;
-                Ok(Appended { upload: Look { state, offset: committed, length, expires_at, ..look } })
-            }
-            Ok(_) => Ok(Appended { upload: self.look(owner, id).await? }),
+            Ok(()) => Ok(Appended { upload: self.look(owner, id).await? }),
             Err(error) => Err(error),
         };
         drop(holding);
@@ -301,7 +279,7 @@ impl Engine {
         matches!(self.store.listed(&Multipart { key: standing.key, multipart_id }).await, Err(StoreError::Missing(_)))
     }
 
-    /// The part of `append` that holds the lease.
+    /// The part of `append` that holds the lease. `true`: every byte is committed, and the upload is `sealing`.
     async fn append_leased<B>(
         self: &Arc<Self>,
         lease: &Lease,
@@ -309,7 +287,7 @@ impl Engine {
         track: Option<Id<Track>>,
         request: Append,
         body: B,
-    ) -> Result<Left, AppendError>
+    ) -> Result<bool, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
@@ -324,8 +302,6 @@ impl Engine {
         let scan = self.scan_live(track.is_some(), standing.committed);
         let mut writing = Writing::new(self, lease, to, standing, window, request.check);
         (writing.room, writing.scan, writing.tell) = (room, scan, request.committed);
-        // Who says that these were the last bytes still writes that down.
-        writing.may_let_go = request.ends != Ends::Yes;
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {
@@ -336,18 +312,16 @@ impl Engine {
         };
         let discarded = writing.discard().await;
         writing.settle().await;
-        let (committed, length) = (writing.committed, writing.length);
-        let freed = writing.freed_until.map(|expires_at| At { committed, length, expires_at });
+        let committed = writing.committed;
         writing.window.end(committed);
         let scan = writing.scan.take();
         drop(writing);
         kept.and(discarded)?;
         // A client that left after its last byte still gets its file.
-        let may_be_whole = length == Some(committed) && (ended.is_ok() || cut);
-        if may_be_whole && self.seal_if_whole(lease, request.ends).await? {
+        if (ended.is_ok() || cut) && self.seal_if_whole(lease, request.ends).await? {
             self.keep_verdict(lease, scan, committed).await?;
-            return Ok(Left::Whole);
+            return Ok(true);
         }
-        ended.map(|()| freed.map_or(Left::Held, Left::Free))
+        ended.map(|()| false)
     }
 }

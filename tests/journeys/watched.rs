@@ -1,10 +1,16 @@
 //! What an operator sees of one upload: log lines that name it, metrics that count it, and a health that is asked for.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
-use crate::support::{app::App, sound, tus};
+use crate::support::{
+    app::{App, PATIENCE},
+    sound, tus,
+};
 
 /// Every line of the daemon's log, which is one JSON object each.
 fn lines(app: &App) -> Vec<Value> {
@@ -93,6 +99,32 @@ async fn the_admin_listener_counts_uploads_and_tracks_and_the_public_one_tells_n
     }
     assert!(samples["http_connections_open"] >= 1.0);
     assert_eq!(app.get("/metrics").send().await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_names_are_told_until_they_are_gone() {
+    let app = App::start().await;
+    let admin = line(&lines(&app), "ready")["admin"].as_str().expect("it says where").to_owned();
+    let told = async |bytes: f64| {
+        let begun = Instant::now();
+        loop {
+            let answer = app.http.get(format!("{admin}/metrics")).send().await.unwrap();
+            let samples = parsed(&answer.text().await.unwrap());
+            if samples.get("millrace_orphan_bytes") == Some(&bytes) {
+                return samples["millrace_store_trash"];
+            }
+            assert!(begun.elapsed() < PATIENCE, "never {bytes}: {samples:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut db = app.daemon().connect().await;
+    // As the sweep writes down what it found, for a later deletion; and what it knows by name isn't an orphan.
+    let found = "INSERT INTO store_trash (key, orphan, bytes, not_before)
+                 VALUES ('nobodys', true, 12345, now() + interval '1 hour'), ('named', false, 7, now() + interval '1 hour')";
+    sqlx::query(found).execute(&mut db).await.unwrap();
+    assert_eq!(told(12345.0).await, 2.0);
+    sqlx::query("UPDATE store_trash SET not_before = now()").execute(&mut db).await.unwrap();
+    assert_eq!(told(0.0).await, 0.0);
 }
 
 #[tokio::test]

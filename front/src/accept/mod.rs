@@ -83,7 +83,7 @@ impl Default for Limits {
             rate: KIB,
             head_bytes: 16 * KIB as usize,
             uri_bytes: 8 * KIB as usize,
-            frame_bytes: 1024 * KIB as usize,
+            frame_bytes: 512 * KIB as usize,
             connections: 8192,
             connections_per_address: 512,
             streams: 100,

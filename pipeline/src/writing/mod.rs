@@ -5,31 +5,22 @@
 //! A request with a checksum commits all its pieces at its end, or none.
 //! Absent:  leases, ends of uploads, and retries: an error ends the request, and the offset tells where to go on.
 
-mod commit;
 mod leave;
 
 pub(crate) use leave::put_twice;
 
-use std::{collections::VecDeque, ops::Range, pin::pin, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use time::OffsetDateTime;
-use tokio::{
-    select,
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::commit::Committing;
 use crate::{
     budget::{Idle, Reserved},
     check::{Check, Summing},
-    digest::Sha,
+    digest::{Crc, Sha},
     engine::Engine,
-    hashing::Hashing,
     lease::{Ask, Lease},
     limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
     origin::Origin,
@@ -38,18 +29,18 @@ use crate::{
     scan::Live,
     session::{AppendError, BodyBroken},
     spare::Kept,
-    store::{Multipart, StoreError, Tail},
+    store::{Multipart, Part, StoreError, Tail},
     tee::Window,
 };
 
 /// What this writer is asked, once it is asked anything and its client has sent nothing for a moment. A process that ends
 /// asks everybody, also who comes late.
-async fn asked_to_stop(ask: &mut watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
+async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
     let asked = select! {
         asked = ask.wait_for(|a| *a != Ask::Nothing) => asked.map_or(Ask::Yield, |a| *a),   // cancel-safe: a watch channel
         () = stop.cancelled() => Ask::Flush,                                                // cancel-safe: a flag
     };
-    sleep(YIELD_STALL).await;
+    tokio::time::sleep(YIELD_STALL).await;
     asked
 }
 
@@ -61,8 +52,13 @@ fn stopped(asked: Ask) -> AppendError {
     }
 }
 
-/// A part on its way to the store, and then what must be committed.
-type InFlight = JoinHandle<Result<Piece, StoreError>>;
+/// A part on its way to the store, with what must be committed when it is there.
+struct InFlight {
+    part: Part,
+    copy: Option<Tail>,
+    sha_state: Option<Vec<u8>>,
+    put: JoinHandle<Result<String, StoreError>>,
+}
 
 /// What a request with a checksum has in the store and not yet in the rows.
 struct Checked {
@@ -80,7 +76,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) committed: u64,
     /// The offset of the next byte to come.
     at: u64,
-    hashing: Hashing,
+    sha: Option<Sha>,
     /// Durable tails of the part that is filling, with the CRC over them.
     tails: Vec<Tail>,
     tails_crc: u64,
@@ -90,16 +86,10 @@ pub(crate) struct Writing<'a> {
     fresh_from: u64,
     frames: Vec<Bytes>,
     small: BytesMut,
+    /// Over both of them.
+    fresh_crc: Crc,
     share: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
-    /// What the store has, in order, and nobody commits yet.
-    arrived: Vec<Piece>,
-    committing: Option<Committing>,
-    commit_begun: Option<Instant>,
-    /// The lease may go back with the last commit, which saves a statement for every request.
-    pub(crate) may_let_go: bool,
-    /// It has: nothing may be written any more. When the upload is given up.
-    pub(crate) freed_until: Option<OffsetDateTime>,
     object_count: u32,
     max_bytes: u64,
     /// Of the account, while the length is unknown.
@@ -139,19 +129,15 @@ impl<'a> Writing<'a> {
             length: standing.length,
             committed: standing.committed,
             at: standing.committed,
-            hashing: Hashing::new(standing.sha_state.as_deref().and_then(Sha::resume)),
+            sha: standing.sha_state.as_deref().and_then(Sha::resume),
             tails: standing.tails,
             tails_crc: standing.tails_crc,
             fresh_from: standing.committed,
             frames: Vec::new(),
             small: BytesMut::new(),
+            fresh_crc: Crc::default(),
             share: None,
             in_flight: VecDeque::new(),
-            arrived: Vec::new(),
-            committing: None,
-            commit_begun: None,
-            may_let_go: false,
-            freed_until: None,
             object_count: 0,
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
@@ -175,27 +161,16 @@ impl<'a> Writing<'a> {
     }
 
     /// Takes the body frame by frame until it ends.
-    pub(crate) async fn receive<B>(&mut self, ask: watch::Receiver<Ask>, body: B) -> Result<(), AppendError>
-    where
-        B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
-    {
-        self.close_full_part().await?;
-        let received = self.take_frames(ask, body).await;
-        if matches!(received, Err(AppendError::Store(_))) {
-            // What came before that which failed is there.
-            self.commit_now().await?;
-        }
-        received
-    }
-
-    async fn take_frames<B>(&mut self, mut ask: watch::Receiver<Ask>, mut body: B) -> Result<(), AppendError>
+    pub(crate) async fn receive<B>(
+        &mut self,
+        mut ask: tokio::sync::watch::Receiver<Ask>,
+        mut body: B,
+    ) -> Result<(), AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
         let mut asked_at: Option<Instant> = None;
         let mut idle = Idle::default();
-        // One that is early only looks again: set anew with each frame, it would wake a processor each time.
-        let (mut alarm, mut heard) = (pin!(sleep(EVICT_AFTER)), Instant::now());
         loop {
             let mut share = self.reserve(&mut ask).await?;
             let frame = loop {
@@ -206,23 +181,17 @@ impl<'a> Writing<'a> {
                     // cancel-safe: a watch channel and a timer. Only when the client sends nothing: who is sending gets some grace.
                     asked = asked_to_stop(&mut ask, &self.engine.stop) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
-                    () = alarm.as_mut() => {
-                        let is_stalled = heard.elapsed() >= EVICT_AFTER;
-                        if is_stalled && self.engine.budget.is_short() {
-                            drop(share);
-                            self.give_back().await?;
-                            self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
-                            share = self.reserve(&mut ask).await?;
-                        }
-                        // A client that stops leaves nothing waiting to be committed.
-                        self.commit_arrived().await?;
-                        alarm.as_mut().reset(if is_stalled { Instant::now() } else { heard } + EVICT_AFTER);
+                    () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
+                        drop(share);
+                        self.give_back().await?;
+                        self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
+                        share = self.reserve(&mut ask).await?;
                     }
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
-            (idle, heard) = (Idle::default(), Instant::now());
+            idle = Idle::default();
             let asked = if self.engine.stop.is_cancelled() { Ask::Flush } else { *ask.borrow() };
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
@@ -305,7 +274,10 @@ impl<'a> Writing<'a> {
                 self.gather();
                 self.frames.push(piece.clone());
             }
-            self.hashing.update(&piece, self.engine.has_idle_processors()).await;
+            if let Some(sha) = &mut self.sha {
+                sha.update(&piece);
+            }
+            self.fresh_crc.update(&piece);
             if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
                 summing.update(&piece);
             }
@@ -328,37 +300,40 @@ impl<'a> Writing<'a> {
         }
     }
 
+    /// Parts that the store has by now become durable at once: a slow client fills the next one only in many seconds.
+    async fn commit_arrived(&mut self) -> Result<(), AppendError> {
+        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
+            self.commit_oldest().await?;
+        }
+        Ok(())
+    }
+
+    async fn commit_oldest(&mut self) -> Result<(), AppendError> {
+        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
+        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
+        self.commit(Piece { what: What::Part(part, copy), sha_state }).await
+    }
+
     /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail. A
     /// request with a checksum is judged first.
     ///
     /// # Errors
     /// `Check`: nothing is committed, and `discard` has to follow.
     pub(crate) async fn flush(&mut self) -> Result<(), AppendError> {
-        let put = self.put_all().await;
-        if put.is_ok() {
-            self.check_now()?;
-            self.arrived.extend(self.checked.take().into_iter().flat_map(|checked| checked.pieces));
-        }
-        let lets_go = put.is_ok() && self.may_let_go && Some(self.at) != self.length;
-        self.commit(lets_go).await?;
-        put
-    }
-
-    /// The same, and committed, unless a checksum is to be waited for.
-    async fn put_rest(&mut self) -> Result<(), AppendError> {
-        let put = self.put_all().await;
-        self.commit_now().await?;
-        put
+        self.put_rest().await?;
+        self.check_now()?;
+        let Some(checked) = self.checked.take() else { return Ok(()) };
+        self.commit_all(checked.pieces).await
     }
 
     /// Everything that came is in the store after this.
-    async fn put_all(&mut self) -> Result<(), AppendError> {
+    async fn put_rest(&mut self) -> Result<(), AppendError> {
         let is_end = Some(self.at) == self.length && self.at > 0;
         if is_end && (self.holds_fresh() || !self.tails.is_empty()) {
             self.send_part().await?;
         }
         while !self.in_flight.is_empty() {
-            self.take_oldest().await?;
+            self.commit_oldest().await?;
         }
         self.put_tail().await
     }
@@ -367,6 +342,33 @@ impl<'a> Writing<'a> {
     pub(crate) fn check_now(&mut self) -> Result<(), AppendError> {
         let summing = self.checked.as_mut().and_then(|checked| checked.summing.take());
         summing.map_or(Ok(()), |summing| summing.verdict().map_err(AppendError::Check))
+    }
+
+    async fn commit(&mut self, piece: Piece) -> Result<(), AppendError> {
+        match &mut self.checked {
+            Some(checked) => {
+                checked.pieces.push(piece);
+                Ok(())
+            }
+            None => self.commit_all(vec![piece]).await,
+        }
+    }
+
+    async fn commit_all(&mut self, pieces: Vec<Piece>) -> Result<(), AppendError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
+        self.committed = committed.ok_or(AppendError::Fenced)?;
+        self.window.commit(self.committed);
+        if let Some(tell) = &self.tell {
+            tell.send_replace(self.committed);
+        }
+        // Others of the account grow too.
+        if self.room.is_some() && self.length.is_none() {
+            self.room = self.engine.room(self.lease).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what isn't committed. Parts that the store has are written again by whoever goes on; other objects are
@@ -383,9 +385,8 @@ impl<'a> Writing<'a> {
     /// Waits for what is under way in the store without committing it: nobody writes there after the lease is given back.
     pub(crate) async fn settle(&mut self) {
         for under_way in self.in_flight.drain(..) {
-            let _ = under_way.await;
+            let _ = under_way.put.await;
         }
-        self.hear_last_commit().await;
         self.share = None;
         // Whoever goes on from here finds the open part's bytes.
         if let Some((frames, Some(share))) = self.kept.take()
