@@ -28,6 +28,7 @@ use super::{
     flow::Pace,
     interim::Line,
     io::Io,
+    reads::{Reader, Reads},
     request_body::{BodyFate, RequestBody},
     streams::{self, Streams},
     watch::{Version, Watch},
@@ -67,10 +68,11 @@ pub(super) async fn run(mut stream: TcpStream, peer: SocketAddr, shared: &Arc<Sh
     let Ok(Some((version, begun, since))) = sniffed else { return Ok(()) };
     let watch = Watch::new(version, limits, since);
     let line = Arc::<Line>::default();
-    let io = TokioIo::new(Io::new(stream, begun, Arc::clone(&watch), Arc::clone(&line)));
+    let reader = Arc::new(limits.reads.enter());
+    let io = TokioIo::new(Io::new(stream, begun, Arc::clone(&watch), Arc::clone(&line), Arc::clone(&reader)));
     let service = hyper::service::service_fn({
-        let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
-        move |request| answer(request, peer, Arc::clone(&shared), Arc::clone(&watch), Arc::clone(&line))
+        let of = Connected { shared: Arc::clone(shared), watch: Arc::clone(&watch), line, reader };
+        move |request| answer(request, peer, of.clone())
     });
     match version {
         Version::Http1 => {
@@ -108,7 +110,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
         // hyper's clock starts when a head is awaited, so it can only back up ours.
         .header_read_timeout(limits.idle + limits.head)
         .max_header_size(limits.head_bytes)
-        .max_buf_size(limits.frame_bytes.max(limits.head_bytes));
+        .max_buf_size(Reads::MAX.max(limits.head_bytes));
     builder
 }
 
@@ -171,13 +173,20 @@ where
     .await
 }
 
+/// What the requests of one connection share.
+#[derive(Clone)]
+struct Connected {
+    shared: Arc<Shared>,
+    watch: Arc<Watch>,
+    line: Arc<Line>,
+    reader: Arc<Reader>,
+}
+
 /// One request through the application.
 async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
-    shared: Arc<Shared>,
-    watch: Arc<Watch>,
-    line: Arc<Line>,
+    Connected { shared, watch, line, reader }: Connected,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let exchange = watch.request();
     let meter = streams::meter();
@@ -197,7 +206,9 @@ async fn answer(
         head.extensions.insert(interim);
         gate
     });
-    let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate.clone(), watch);
+    // HTTP/2 has small frames, and buffers of its own.
+    let reader = is_http1.then_some(reader);
+    let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate.clone(), watch, reader);
     let request = Request::from_parts(head, axum::body::Body::new(body));
     let mut response = shared.app.clone().oneshot(request).await?;
     drop(gate); // from here on the final head may be written at any time

@@ -14,12 +14,13 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
 };
 
 use super::{
     interim::{Line, Queued},
+    reads::Reader,
     watch::Watch,
 };
 
@@ -27,17 +28,28 @@ use super::{
 const DISCARD_BYTES: usize = 16 * 1024;
 
 pub(super) struct Io {
-    stream: TcpStream,
+    stream: Take<TcpStream>,
     begun: Bytes,
     watch: Arc<Watch>,
     line: Arc<Line>,
     interim: Option<Queued>,
     shut: bool,
+    reader: Arc<Reader>,
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, begun: Bytes, watch: Arc<Watch>, line: Arc<Line>) -> Self {
-        Self { stream, begun, watch, line, interim: None, shut: false }
+    pub(super) fn new(
+        stream: TcpStream,
+        begun: Bytes,
+        watch: Arc<Watch>,
+        line: Arc<Line>,
+        reader: Arc<Reader>,
+    ) -> Self {
+        Self { stream: stream.take(0), begun, watch, line, interim: None, shut: false, reader }
+    }
+
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.get_mut())
     }
 }
 
@@ -49,7 +61,8 @@ impl AsyncRead for Io {
             self.begun.advance(n);
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
+        let (before, most) = (buf.filled().len(), self.reader.most(buf.remaining()));
+        self.stream.set_limit(most as u64);
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.watch.read(Instant::now());
@@ -61,7 +74,7 @@ impl AsyncRead for Io {
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = match self.poll_interim(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(cx, buf),
+            Poll::Ready(Ok(())) => self.socket().poll_write(cx, buf),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
@@ -75,7 +88,7 @@ impl AsyncWrite for Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = match self.poll_interim(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+            Poll::Ready(Ok(())) => self.socket().poll_write_vectored(cx, bufs),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
@@ -84,7 +97,7 @@ impl AsyncWrite for Io {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -94,12 +107,12 @@ impl AsyncWrite for Io {
             self.interim = Some(queued);
             ready!(self.poll_interim(cx))?;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.socket().poll_shutdown(cx))?;
             self.shut = true;
         }
         if !self.watch.closed(Instant::now()) {
@@ -108,7 +121,7 @@ impl AsyncWrite for Io {
         let mut scratch = [0; DISCARD_BYTES];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
+            match ready!(self.socket().poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => {}
                 _ => return Poll::Ready(Ok(())), // the client closed too, or is gone
             }
@@ -120,7 +133,7 @@ impl Io {
     /// Finishes the interim answer that is begun, if one is.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(queued) = &mut self.interim {
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &queued.bytes))?;
+            let n = ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &queued.bytes))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

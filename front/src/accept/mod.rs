@@ -12,6 +12,7 @@ mod connection;
 mod flow;
 mod interim;
 mod io;
+mod reads;
 mod request_body;
 mod streams;
 mod watch;
@@ -27,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::client_address::TrustedProxies;
 use addresses::Addresses;
 pub use interim::{Interim, TooLate};
+pub use reads::Reads;
 pub(crate) use request_body::BodyFate;
 
 const KIB: u64 = 1024;
@@ -58,8 +60,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Length of a request target, in bytes.
     pub uri_bytes: usize,
-    /// What one read from a socket may bring: the size of an upload's frames.
-    pub frame_bytes: usize,
+    /// What one read from a socket may bring.
+    pub reads: Arc<Reads>,
     /// Connections in all; lowered when the process may not open as many descriptors.
     pub connections: usize,
     /// Connections of one address (of one /64 for IPv6). Trusted proxies are exempt.
@@ -83,7 +85,7 @@ impl Default for Limits {
             rate: KIB,
             head_bytes: 16 * KIB as usize,
             uri_bytes: 8 * KIB as usize,
-            frame_bytes: 512 * KIB as usize,
+            reads: Arc::default(),
             connections: 8192,
             connections_per_address: 512,
             streams: 100,

@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 use super::{
     Cut,
     flow::{Flow, Lag, Pace},
+    reads::Reader,
     watch::Watch,
 };
 
@@ -68,6 +69,7 @@ pub(super) struct RequestBody {
     alarm: Option<Pin<Box<Sleep>>>,
     fate: BodyFate,
     watch: Arc<Watch>,
+    reader: Option<Arc<Reader>>,
 }
 
 struct Clock {
@@ -76,9 +78,15 @@ struct Clock {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, pace: Pace, fate: BodyFate, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        pace: Pace,
+        fate: BodyFate,
+        watch: Arc<Watch>,
+        reader: Option<Arc<Reader>>,
+    ) -> Self {
         let pace = Arc::new(Clock { flow: Mutex::new(Flow::new(pace)), reader: Mutex::new(None) });
-        Self { incoming, pace, alarm: None, fate, watch }
+        Self { incoming, pace, alarm: None, fate, watch, reader }
     }
 
     /// Arms the alarm for the next look at the clock; says what it saw if that is too bad.
@@ -125,7 +133,11 @@ impl Body for RequestBody {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 flow.progress(Instant::now(), bytes);
                 self.fate.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
-                Poll::Ready(Some(Ok(frame)))
+                drop(flow);
+                Poll::Ready(Some(Ok(match &self.reader {
+                    Some(reader) => frame.map_data(|bytes| reader.apart(bytes)),
+                    None => frame,
+                })))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
             Poll::Ready(None) => Poll::Ready(None),
