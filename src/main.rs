@@ -17,6 +17,11 @@ use std::{
     process::ExitCode,
 };
 
+/// Large pieces come and go with every upload: the C library's allocator gives each back to the kernel and faults it in again,
+/// and keeps the small ones for good. How soon this one gives back is said where it is built (`.cargo/config.toml`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // First of all: a worker must reach its sandbox with nothing opened, parsed or started.
     if std::env::args_os().nth(1).is_some_and(|a| a == pipeline::media::worker::ARGUMENT) {

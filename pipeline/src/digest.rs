@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256, digest::common::hazmat::SerializableState};
 const MIDSTATE_V1: u8 = 1;
 
 /// The running SHA-256 of an upload, from byte 0 to the offset reached.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sha {
     state: Sha256,
 }
@@ -57,6 +57,7 @@ impl Default for Sha {
 }
 
 /// A CRC-64/NVME on its way: taken as bytes pass, while the cache still has them.
+#[derive(Debug)]
 pub(crate) struct Crc(crc_fast::Digest);
 
 impl Crc {

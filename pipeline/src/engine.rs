@@ -54,6 +54,7 @@ pub struct Engine {
     pub(crate) encoding: Encoding,
     pub(crate) scanner: Option<Scanner>,
     pub(crate) node: Uuid,
+    processors: usize,
     pub(crate) budget: Budget,
     pub(crate) media_budget: Budget,
     pub(crate) holders: Arc<Holders>,
@@ -94,6 +95,7 @@ impl Engine {
             scanner,
             node,
             holders: Arc::default(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
             windows: Mutex::default(),
             unsealed: PutOff::default(),
             work: Notify::new(),
@@ -135,6 +137,11 @@ impl Engine {
     /// Uploads being written now.
     pub fn writers(&self) -> usize {
         self.holders.count()
+    }
+
+    /// Fewer uploads come in than there are processors: what an upload does in parallel makes it faster, and takes from none.
+    pub(crate) fn has_idle_processors(&self) -> bool {
+        self.holders.count() < self.processors
     }
 
     /// Shows an upload to its owner. Takes no lease, stops nobody.

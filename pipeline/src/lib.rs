@@ -20,6 +20,7 @@ mod writing;
 pub mod chunks;
 
 pub mod budget;
+mod gathered;
 mod parts;
 pub mod scan;
 mod spare;
@@ -45,9 +46,11 @@ pub mod store;
 
 pub mod lease;
 
+mod hashing;
 mod put_off;
 mod recover;
 mod sweep;
+mod to_the_end;
 pub mod trash;
 
 pub mod moving;

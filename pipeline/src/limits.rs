@@ -30,14 +30,23 @@ pub const MEDIA_SHARE: u64 = 4;
 /// The media window of one track. Enough for the decoder to ride out a burst; beyond it media catches up from the store.
 pub const MEDIA_WINDOW_BYTES: u64 = 8 * MIB;
 
-/// Reserved before each read of a socket: the largest frame that the front hands over.
-pub const FRAME_BYTES: u64 = 512 << 10;
+/// Reserved before a socket is read: the most that a read brings. In a crowd it brings less, and this lasts for some: with
+/// less, all would get on a little, and none to the end of its part.
+pub const FRAME_BYTES: u64 = 1 << 20;
 
-/// Frames below this are copied together: a small slice would pin the whole buffer that it was cut from.
-pub const SMALL_FRAME_BYTES: usize = 16 << 10;
+/// When no more than this is left of it, it is time for the next.
+pub(crate) const FRAME_LEFT_BYTES: usize = 256 << 10;
+
+/// Frames up to this are copied together, in blocks of this size: what a read brings in a crowd. Kept as they come, each would
+/// be a piece of another size, and what an allocator adds to it isn't counted.
+pub const SMALL_FRAME_BYTES: usize = 64 << 10;
 
 /// How long an upload may hold a half-filled part while others wait for memory, before it commits it as a tail.
 pub const EVICT_AFTER: Duration = Duration::from_millis(250);
+
+/// How long parts that the store has may wait for more, to be committed with them: a fast upload fills one every few
+/// milliseconds, and each commit is a write to the disk.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a silent client at most stays away from memory that others wait for. One that sends again waits so long for its
 /// first byte to be read; shorter, a thousand silent ones would crowd the line.

@@ -9,7 +9,7 @@ use crate::{
     digest,
     engine::Engine,
     lease::Lease,
-    parts::{self, Piece, Standing, What},
+    parts::{self, Piece, Standing, Terms, What},
     publish::SealError,
     store::{Multipart, Part, StoreError, Tail},
 };
@@ -36,7 +36,8 @@ impl Engine {
             Err(error) => return Err(SealError::NotYet(error)),
         };
         let piece = Piece { what: What::Part(part, None), sha_state: standing.sha_state.clone() };
-        parts::commit(&self.db, lease, &[piece], self.limits.expiry).await?.ok_or(SealError::Fenced)?;
+        let terms = Terms { expiry: self.limits.expiry, lets_go: false };
+        parts::commit(&self.db, lease.upload, lease.epoch, &[piece], terms).await?.ok_or(SealError::Fenced)?;
         Ok(())
     }
 

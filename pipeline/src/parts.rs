@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use schema::{Id, Tx, upload::Upload};
 use sqlx::PgPool;
+use time::OffsetDateTime;
 
 use crate::{
+    digest,
     engine::{db_int, from_db},
     lease::{Lease, interval},
     store::{Part, Tail},
@@ -53,58 +55,97 @@ pub(crate) struct Standing {
     pub(crate) shadow: Range<i32>,
 }
 
-/// Commits durable pieces and tells the new committed end; `None`: the lease is gone, stop and say nothing.
+/// A commit that holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    /// The committed end.
+    pub(crate) to: u64,
+    /// When the upload is given up if nothing more comes.
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// How a commit is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// From now on.
+    pub(crate) expiry: std::time::Duration,
+    /// The lease goes back with it: nothing of its holder is under way any more.
+    pub(crate) lets_go: bool,
+}
+
+/// Commits durable pieces, all of them or none, in one statement; `None`: the lease is gone, stop and say nothing.
 pub(crate) async fn commit(
     db: &PgPool,
-    lease: &Lease,
+    upload: Id<Upload>,
+    epoch: i64,
     pieces: &[Piece],
-    expiry: std::time::Duration,
-) -> sqlx::Result<Option<u64>> {
-    let mut tx = db.begin().await?;
-    let id = lease.upload.uuid();
+    terms: Terms,
+) -> sqlx::Result<Option<Committed>> {
+    let mut columns = Columns::default();
     for piece in pieces {
         match &piece.what {
             What::Part(part, copy) => {
-                insert_part(&mut tx, lease.upload, lease.epoch, part, piece.sha_state.as_deref()).await?;
-                bury_covered(&mut tx, lease.upload, part.off, part.len).await?;
+                columns.part(part, piece.sha_state.as_deref());
                 if let Some(copy) = copy {
-                    insert_tail(&mut tx, lease.upload, lease.epoch, copy, None, Some(part.part_no)).await?;
+                    columns.tail(copy, None, Some(part.part_no));
                 }
             }
-            What::Tail(tail) => {
-                bury_covered(&mut tx, lease.upload, tail.off, tail.len).await?;
-                insert_tail(&mut tx, lease.upload, lease.epoch, tail, piece.sha_state.as_deref(), None).await?;
-            }
+            What::Tail(tail) => columns.tail(tail, piece.sha_state.as_deref(), None),
         }
     }
     let row = sqlx::query!(
-        "UPDATE uploads SET committed = upload_prefix(id, committed), expires_at = now() + $3
-          WHERE id = $1 AND epoch = $2 AND state IN ('opened', 'receiving', 'sealing') RETURNING committed",
-        id,
-        lease.epoch,
-        interval(expiry)
+        "SELECT committed_to AS \"to!\", expires AS \"expires!\"
+           FROM upload_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        upload.uuid(),
+        epoch,
+        interval(terms.expiry),
+        terms.lets_go,
+        &columns.part_nos as &[Option<i32>],
+        &columns.shadows as &[Option<i32>],
+        &columns.offs,
+        &columns.lens,
+        &columns.names as &[&str],
+        &columns.crcs,
+        &columns.sha_states as &[Option<&[u8]>]
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(db)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    tx.commit().await?;
-    Ok(Some(from_db(row.committed)))
+    Ok(row.map(|row| Committed { to: from_db(row.to), expires_at: row.expires }))
 }
 
-/// The tails that a part or a merged tail replaces are deleted later; copies of shadowed parts stay until the object is whole.
-async fn bury_covered(tx: &mut Tx<'_>, upload: Id<Upload>, off: u64, len: u64) -> sqlx::Result<()> {
-    sqlx::query!(
-        "WITH covered AS (DELETE FROM upload_tails
-                           WHERE upload_id = $1 AND off >= $2 AND off + len <= $3 AND shadows_part IS NULL
-                           RETURNING object_key)
-         INSERT INTO store_trash (key) SELECT object_key FROM covered",
-        upload.uuid(),
-        db_int(off),
-        db_int(off + len)
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// Pieces as `upload_commit` takes them: one row in each place.
+#[derive(Default)]
+struct Columns<'a> {
+    part_nos: Vec<Option<i32>>,
+    shadows: Vec<Option<i32>>,
+    offs: Vec<i64>,
+    lens: Vec<i64>,
+    /// A part's ETag, a tail's key.
+    names: Vec<&'a str>,
+    crcs: Vec<i64>,
+    sha_states: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Columns<'a> {
+    fn part(&mut self, part: &'a Part, sha_state: Option<&'a [u8]>) {
+        self.row(part.off, part.len, &part.etag, part.crc64, sha_state);
+        self.part_nos.push(Some(part.part_no));
+        self.shadows.push(None);
+    }
+
+    fn tail(&mut self, tail: &'a Tail, sha_state: Option<&'a [u8]>, shadows: Option<i32>) {
+        self.row(tail.off, tail.len, &tail.key, tail.crc64, sha_state);
+        self.part_nos.push(None);
+        self.shadows.push(shadows);
+    }
+
+    fn row(&mut self, off: u64, len: u64, name: &'a str, crc64: u64, sha_state: Option<&'a [u8]>) {
+        self.offs.push(db_int(off));
+        self.lens.push(db_int(len));
+        self.names.push(name);
+        self.crcs.push(crc64.cast_signed());
+        self.sha_states.push(sha_state);
+    }
 }
 
 pub(crate) async fn insert_tail(
@@ -167,56 +208,59 @@ pub(crate) async fn bury(db: &PgPool, tails: impl Iterator<Item = &Tail>) -> sql
 
 /// Reads where an upload stands, for its lease holder.
 pub(crate) async fn standing(db: &PgPool, lease: &Lease) -> sqlx::Result<Option<Standing>> {
-    let id = lease.upload.uuid();
+    // `open_from`: where the part begins that is open at the end; of a whole upload, the last one. Tails can fill a part
+    // whose row never came: as long as they are there, it is open.
     let row = sqlx::query!(
         "SELECT committed, length, part_bytes, key, multipart_id, sha256_want,
-                coalesce(lower(shadow), 0) AS \"shadow_from!\", coalesce(upper(shadow), 0) AS \"shadow_to!\"
-           FROM uploads WHERE id = $1 AND epoch = $2",
-        id,
+                coalesce(lower(shadow), 0) AS \"shadow_from!\", coalesce(upper(shadow), 0) AS \"shadow_to!\",
+                tail.offs AS \"offs!\", tail.lens AS \"lens!\", tail.keys AS \"keys!\", tail.crcs AS \"crcs!\",
+                (SELECT sha_state FROM upload_tails
+                  WHERE upload_id = id AND off + len = committed AND off >= open_from AND shadows_part IS NULL
+                 UNION ALL
+                 SELECT sha_state FROM upload_parts
+                  WHERE upload_id = id AND off + len = committed AND part_no >= open_from / part_bytes
+                  LIMIT 1) AS sha_state
+           FROM uploads,
+                LATERAL (SELECT CASE WHEN length = committed OR EXISTS (
+                                          SELECT FROM upload_tails
+                                           WHERE upload_id = id AND off + len = committed AND shadows_part IS NULL)
+                                     THEN greatest(committed - 1, 0) ELSE committed END
+                                / part_bytes * part_bytes AS open_from) AS part,
+                LATERAL (SELECT coalesce(array_agg(off ORDER BY off), '{}') AS offs,
+                                coalesce(array_agg(len ORDER BY off), '{}') AS lens,
+                                coalesce(array_agg(object_key ORDER BY off), '{}') AS keys,
+                                coalesce(array_agg(crc64 ORDER BY off), '{}') AS crcs
+                           FROM upload_tails
+                          WHERE upload_id = id AND off >= open_from AND off < committed AND shadows_part IS NULL) AS tail
+          WHERE id = $1 AND epoch = $2",
+        lease.upload.uuid(),
         lease.epoch
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    // The part that is open at the end; of a whole upload, the last one.
-    let last = if row.length == Some(row.committed) { (row.committed - 1).max(0) } else { row.committed };
-    let open_from = last / row.part_bytes * row.part_bytes;
-    let tails = sqlx::query!(
-        "SELECT off, len, object_key, crc64 FROM upload_tails
-          WHERE upload_id = $1 AND off >= $2 AND off < $3 AND shadows_part IS NULL ORDER BY off",
-        id,
-        open_from,
-        row.committed
-    )
-    .fetch_all(db)
-    .await?;
-    let tails_crc = tails.iter().fold(crate::digest::crc64(&[]), |crc, t| {
-        crate::digest::crc64_join(crc, t.crc64.cast_unsigned(), from_db(t.len))
-    });
+    let places = row.offs.into_iter().zip(row.lens).zip(row.keys.into_iter().zip(row.crcs));
+    let tails: Vec<_> = places
+        .map(|((off, len), (key, crc))| Tail { key, off: from_db(off), len: from_db(len), crc64: crc.cast_unsigned() })
+        .collect();
+    let tails_crc = tails.iter().fold(digest::crc64(&[]), |crc, t| digest::crc64_join(crc, t.crc64, t.len));
+    let committed = from_db(row.committed);
     Ok(Some(Standing {
-        sha_state: midstate_at(db, lease.upload, from_db(row.committed)).await?,
-        committed: from_db(row.committed),
+        sha_state: if committed == 0 { Some(digest::Sha::new().midstate()) } else { row.sha_state },
+        committed,
         length: row.length.map(from_db),
         part_bytes: from_db(row.part_bytes),
         key: row.key,
         multipart_id: row.multipart_id,
         sha256_want: row.sha256_want,
-        tails: tails
-            .into_iter()
-            .map(|t| Tail {
-                key: t.object_key,
-                off: from_db(t.off),
-                len: from_db(t.len),
-                crc64: t.crc64.cast_unsigned(),
-            })
-            .collect(),
+        tails,
         tails_crc,
         shadow: row.shadow_from..row.shadow_to,
     }))
 }
 
 /// How far the digest is known, and its midstate there: nowhere behind it does it have to begin again.
-pub(crate) async fn midstate_known(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<(u64, crate::digest::Sha)> {
+pub(crate) async fn midstate_known(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<(u64, digest::Sha)> {
     let row = sqlx::query!(
         "SELECT off + len AS \"at!\", sha_state AS \"sha_state!\" FROM upload_parts
           WHERE upload_id = $1 AND sha_state IS NOT NULL ORDER BY part_no DESC LIMIT 1",
@@ -224,24 +268,8 @@ pub(crate) async fn midstate_known(db: &PgPool, upload: Id<Upload>) -> sqlx::Res
     )
     .fetch_optional(db)
     .await?;
-    let known = row.and_then(|r| Some((from_db(r.at), crate::digest::Sha::resume(&r.sha_state)?)));
+    let known = row.and_then(|r| Some((from_db(r.at), digest::Sha::resume(&r.sha_state)?)));
     Ok(known.unwrap_or_default())
-}
-
-/// The digest's midstate at `offset`: the row that ends there brought it along. `None`: a hole came before.
-async fn midstate_at(db: &PgPool, upload: Id<Upload>, offset: u64) -> sqlx::Result<Option<Vec<u8>>> {
-    if offset == 0 {
-        return Ok(Some(crate::digest::Sha::new().midstate()));
-    }
-    let row = sqlx::query_scalar!(
-        "SELECT sha_state FROM upload_tails WHERE upload_id = $1 AND off + len = $2 AND shadows_part IS NULL
-         UNION ALL SELECT sha_state FROM upload_parts WHERE upload_id = $1 AND off + len = $2",
-        upload.uuid(),
-        db_int(offset)
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.flatten())
 }
 
 /// All parts, in order.

@@ -18,6 +18,7 @@ use schema::{
     track::Track,
     upload::{self, Upload},
 };
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     quota::QuotaError,
     resource::{Kind, Look, LookError},
     store::{Multipart, StoreError},
+    to_the_end::ToTheEnd,
     writing::Writing,
 };
 
@@ -159,6 +161,23 @@ pub struct Appended {
     pub upload: Look,
 }
 
+/// How a request left its upload.
+enum Left {
+    /// Every byte is committed, and the upload is `sealing`.
+    Whole,
+    /// Open, its lease still held.
+    Held,
+    /// Open, its lease given back with the last commit.
+    Free(At),
+}
+
+/// Where that was.
+struct At {
+    committed: u64,
+    length: Option<u64>,
+    expires_at: OffsetDateTime,
+}
+
 impl Engine {
     /// Appends `body`. The last byte seals the upload: then the answer comes after verification. What was begun is
     /// finished even when nobody waits for the answer any more: a dropped call ends only the waiting.
@@ -180,9 +199,7 @@ impl Engine {
             return early;
         }
         let engine = Arc::clone(self);
-        // Of its own: a client that hangs up drops the call, and a put under way must not outlive the lease.
-        let task = self.tasks.spawn(async move { engine.append_alone(owner, id, look.track, request, body).await });
-        task.await.unwrap_or_else(|e| Err(StoreError::Away(std::io::Error::other(e)).into()))
+        ToTheEnd::new(&self.tasks, async move { engine.append_alone(owner, look, request, body).await }).await
     }
 
     /// What needs no lease: refusals, and the repeated end of a finished upload.
@@ -223,26 +240,27 @@ impl Engine {
     async fn append_alone<B>(
         self: &Arc<Self>,
         owner: Id<Account>,
-        id: Id<Upload>,
-        track: Option<Id<Track>>,
+        look: Look,
         request: Append,
         body: B,
     ) -> Result<Appended, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
+        let id = look.id;
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
         let lease = self.lease(id, &holding).await?.ok_or(AppendError::Busy)?;
         // `holding` stays until the seal is over: a second request must not take the lease from under it.
         let void = request.ends != Ends::AtLength;
-        let answer = match self.append_leased(&lease, &holding, track, request, body).await {
-            Ok(true) => {
+        let answer = match self.append_leased(&lease, &holding, look.track, request, body).await {
+            Ok(Left::Whole) => {
                 self.seal(lease).await?;
-                Ok(())
+                Ok(None)
             }
-            Ok(false) => {
+            Ok(Left::Free(at)) => Ok(Some(at)),
+            Ok(Left::Held) => {
                 lease.release(&self.db).await;
-                Ok(())
+                Ok(None)
             }
             Err(AppendError::Fenced) => Err(AppendError::Fenced),
             Err(error @ AppendError::PastLength { .. }) if void => {
@@ -260,7 +278,11 @@ impl Engine {
             }
         };
         let answer = match answer {
-            Ok(()) => Ok(Appended { upload: self.look(owner, id).await? }),
+            Ok(Some(At { committed, length, expires_at })) if !void => {
+                let state = upload::State::Receiving;
+                Ok(Appended { upload: Look { state, offset: committed, length, expires_at, ..look } })
+            }
+            Ok(_) => Ok(Appended { upload: self.look(owner, id).await? }),
             Err(error) => Err(error),
         };
         drop(holding);
@@ -279,7 +301,7 @@ impl Engine {
         matches!(self.store.listed(&Multipart { key: standing.key, multipart_id }).await, Err(StoreError::Missing(_)))
     }
 
-    /// The part of `append` that holds the lease. `true`: every byte is committed, and the upload is `sealing`.
+    /// The part of `append` that holds the lease.
     async fn append_leased<B>(
         self: &Arc<Self>,
         lease: &Lease,
@@ -287,7 +309,7 @@ impl Engine {
         track: Option<Id<Track>>,
         request: Append,
         body: B,
-    ) -> Result<bool, AppendError>
+    ) -> Result<Left, AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
@@ -302,6 +324,8 @@ impl Engine {
         let scan = self.scan_live(track.is_some(), standing.committed);
         let mut writing = Writing::new(self, lease, to, standing, window, request.check);
         (writing.room, writing.scan, writing.tell) = (room, scan, request.committed);
+        // Who says that these were the last bytes still writes that down.
+        writing.may_let_go = request.ends != Ends::Yes;
         let ended = writing.receive(holding.ask.clone(), body).await;
         let cut = matches!(ended, Err(AppendError::Body(_) | AppendError::Stopping)) && !writing.is_checked();
         let kept = match ended {
@@ -312,16 +336,18 @@ impl Engine {
         };
         let discarded = writing.discard().await;
         writing.settle().await;
-        let committed = writing.committed;
+        let (committed, length) = (writing.committed, writing.length);
+        let freed = writing.freed_until.map(|expires_at| At { committed, length, expires_at });
         writing.window.end(committed);
         let scan = writing.scan.take();
         drop(writing);
         kept.and(discarded)?;
         // A client that left after its last byte still gets its file.
-        if (ended.is_ok() || cut) && self.seal_if_whole(lease, request.ends).await? {
+        let may_be_whole = length == Some(committed) && (ended.is_ok() || cut);
+        if may_be_whole && self.seal_if_whole(lease, request.ends).await? {
             self.keep_verdict(lease, scan, committed).await?;
-            return Ok(true);
+            return Ok(Left::Whole);
         }
-        ended.map(|()| false)
+        ended.map(|()| freed.map_or(Left::Held, Left::Free))
     }
 }

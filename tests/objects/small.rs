@@ -1,6 +1,6 @@
 //! Small requests: what they cost in requests and bytes to the store.
 
-use super::app;
+use super::{app, world::PART};
 use crate::support::{
     s3::{Op, Strict},
     sound::noise,
@@ -58,4 +58,32 @@ async fn a_hundred_tails_of_one_part_become_few() {
     assert_eq!(tus::patch(&app, &upload, 99_000, &bytes[99_000..]).await.status(), 204);
     let track = app.track_when(&upload.track, "stored", |t| t["stored"] == true).await;
     assert_eq!(track["sha256"], tus::sha256(&bytes));
+}
+
+#[tokio::test]
+async fn tails_that_fill_a_part_become_it_before_anything_follows() {
+    // A writer that lacked memory for a part's tails left the rest of it as one more tail, and died before the part.
+    let store = Strict::start();
+    let app = app(store.settings(), &[("UPLOAD_PART_BYTES", "5MiB")]).await;
+    let bytes = noise(PART + 2 * MIB, 91);
+    let upload = tus::create(&app, "x.bin", &bytes).await;
+    let kept = PART - 1000;
+    assert_eq!(tus::patch(&app, &upload, 0, &bytes[..kept]).await.status(), 204);
+    let (site, rest) = (store.site(), &bytes[kept..PART]);
+    let key = "tails/of-a-dead-writer";
+    site.client().put_object().bucket(&site.bucket).key(key).body(rest.to_vec().into()).send().await.unwrap();
+    let crc64 = pipeline::digest::crc64(&[rest.to_vec().into()]);
+    let mut db = app.daemon().connect().await;
+    let row = "WITH its AS (UPDATE uploads SET committed = $1 RETURNING id, epoch)
+               INSERT INTO upload_tails (upload_id, off, len, object_key, crc64, epoch) SELECT id, $2, $3, $4, $5, epoch FROM its";
+    let row = sqlx::query(row).bind(PART as i64).bind(kept as i64).bind(rest.len() as i64);
+    row.bind(key).bind(crc64.cast_signed()).execute(&mut db).await.unwrap();
+
+    assert_eq!(tus::offset(&app, &upload).await, PART as u64);
+    assert_eq!(tus::patch(&app, &upload, PART as u64, &bytes[PART..]).await.status(), 204);
+    let track = app.track_when(&upload.track, "stored", |t| t["stored"] == true).await;
+    assert_eq!(track["sha256"], tus::sha256(&bytes));
+    let [object] = store.keys("tracks/").try_into().expect("one object");
+    assert!(store.object(&object).is_some_and(|found| found == bytes));
+    app.until_clean().await;
 }

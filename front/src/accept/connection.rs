@@ -206,7 +206,6 @@ async fn answer(
         head.extensions.insert(interim);
         gate
     });
-    // HTTP/2 has small frames, and buffers of its own.
     let reader = is_http1.then_some(reader);
     let body = RequestBody::new(incoming, Pace::from(&shared.limits), fate.clone(), watch, reader);
     let request = Request::from_parts(head, axum::body::Body::new(body));

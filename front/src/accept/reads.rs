@@ -2,7 +2,7 @@
 //! which cost less for each byte, and of a crowd each has a small one.
 //!
 //! Memory: a connection keeps what it grew to while there were fewer. `n` connections that come one after another, each fast
-//!         at once, hold `READ_BUFFERS_BYTES` times 1 + ln(n): 25 MiB of a thousand.
+//!         at once, hold `READ_BUFFERS_BYTES` times 1 + ln(n) at most, or `READ_LEAST` each if that is more.
 //! How it is done: hyper's buffer grows when a read fills it and shrinks when two don't come to its half. So a read is stopped
 //!         one byte before it would fill what there may be.
 
@@ -20,7 +20,7 @@ const READ_BUFFERS_BYTES: usize = 4 << 20;
 const READ_MAX: usize = 1 << 20;
 
 /// Of one in a crowd. Less costs more than it saves: each read is a turn through the whole program.
-const READ_LEAST: usize = 64 << 10;
+const READ_LEAST: usize = 32 << 10;
 
 /// The size of a read, for as many connections as there are now.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ mod tests {
     fn a_few_have_much_and_many_have_little() {
         assert_eq!(
             [1, 4, 5, 64, 200, 100_000].map(size_for),
-            [1 << 20, 1 << 20, 512 << 10, 64 << 10, 64 << 10, 64 << 10]
+            [1 << 20, 1 << 20, 512 << 10, 64 << 10, 32 << 10, 32 << 10]
         );
     }
 

@@ -134,10 +134,11 @@ impl Body for RequestBody {
                 flow.progress(Instant::now(), bytes);
                 self.fate.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
                 drop(flow);
-                Poll::Ready(Some(Ok(match &self.reader {
-                    Some(reader) => frame.map_data(|bytes| reader.apart(bytes)),
-                    None => frame,
-                })))
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| match &self.reader {
+                    Some(reader) => reader.apart(bytes),
+                    // HTTP/2 has small frames, cut from buffers that nobody tells us of.
+                    None => Bytes::copy_from_slice(&bytes),
+                }))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
             Poll::Ready(None) => Poll::Ready(None),

@@ -10,7 +10,7 @@
 
 use std::{mem, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::{
     select,
@@ -28,7 +28,8 @@ use crate::{
     check::{Check, Summing},
     digest::{self, Sha},
     engine::Engine,
-    limits::{EVICT_AFTER, FRAME_BYTES, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
+    gathered::Gathered,
+    limits::{EVICT_AFTER, FRAME_BYTES, FRAME_LEFT_BYTES, YIELD_GRACE, YIELD_STALL},
     session::BodyBroken,
     store::{Multipart, Part, StoreError, Tail},
     tee::Window,
@@ -43,11 +44,12 @@ pub(super) struct Filling<'a> {
     span: Span,
     to: Multipart,
     at: u64,
-    frames: Vec<Bytes>,
-    small: BytesMut,
+    frames: Gathered,
     /// Where `frames` starts.
     fresh_from: u64,
     share: Option<Reserved>,
+    /// For frames that are still to come.
+    ahead: Option<Reserved>,
     tails: Vec<Tail>,
     tails_crc: u64,
     /// The digest up to `at`, from the moment on that it is this chunk's turn.
@@ -96,10 +98,10 @@ impl<'a> Filling<'a> {
             span,
             to,
             at: span.off,
-            frames: Vec::new(),
-            small: BytesMut::new(),
+            frames: Gathered::default(),
             fresh_from: span.off,
             share: None,
+            ahead: None,
             tails: Vec::new(),
             tails_crc: digest::crc64(&[]),
             sha: None,
@@ -126,7 +128,7 @@ impl<'a> Filling<'a> {
         let mut stopping_since: Option<Instant> = None;
         let mut idle = Idle::default();
         loop {
-            let mut share = self.reserve().await?;
+            self.make_room(FRAME_LEFT_BYTES).await?;
             let frame = loop {
                 select! {
                     biased;
@@ -137,10 +139,9 @@ impl<'a> Filling<'a> {
                     () = tokio::time::sleep(EVICT_AFTER) => {
                         self.take_turn().await;
                         if engine.budget.is_short() {
-                            drop(share);
                             self.park().await?;
                             idle.stay_away(&engine.stop).await;
-                            share = self.reserve().await?;
+                            self.make_room(FRAME_LEFT_BYTES).await?;
                         }
                     }
                 }
@@ -154,8 +155,8 @@ impl<'a> Filling<'a> {
             if self.at + frame.len() as u64 > self.span.end {
                 return Err(ChunkError::TooLong { len: self.span.len() });
             }
-            let kept = share.split(frame.len().min(share.num_permits()));
-            drop(share);
+            self.make_room(frame.len()).await?;
+            let kept = self.ahead.as_mut().and_then(|ahead| ahead.split(frame.len().min(ahead.num_permits())));
             self.hold(kept);
             self.take_turn().await;
             self.push(frame);
@@ -163,21 +164,25 @@ impl<'a> Filling<'a> {
         if self.at < self.span.end {
             return Err(ChunkError::TooShort { len: self.span.len(), sent: self.at - self.span.off });
         }
-        self.gather();
         mem::take(&mut self.summing).into_iter().try_for_each(|sum| sum.verdict())?;
         Ok(())
     }
 
-    /// Room for the next frame.
-    async fn reserve(&mut self) -> Result<Reserved, ChunkError> {
+    /// Room for a frame of `len` bytes.
+    async fn make_room(&mut self, len: usize) -> Result<(), ChunkError> {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.num_permits() >= len) {
+            return Ok(());
+        }
+        self.ahead = None;
         let budget = self.engine.budget.clone();
-        match timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
-            Ok(share) => Ok(share),
+        self.ahead = match timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
+            Ok(soon) => Some(soon),
             Err(_) => {
                 self.park().await?;
-                Ok(budget.reserve(FRAME_BYTES).await)
+                Some(budget.reserve(FRAME_BYTES).await)
             }
-        }
+        };
+        Ok(())
     }
 
     fn hold(&mut self, more: Option<Reserved>) {
@@ -194,20 +199,7 @@ impl<'a> Filling<'a> {
             self.line.window.offer(self.at, &frame);
         }
         self.at += frame.len() as u64;
-        if frame.len() >= SMALL_FRAME_BYTES {
-            self.gather();
-            return self.frames.push(frame);
-        }
-        self.small.extend_from_slice(&frame);
-        if self.small.len() >= 4 * SMALL_FRAME_BYTES {
-            self.gather();
-        }
-    }
-
-    fn gather(&mut self) {
-        if !self.small.is_empty() {
-            self.frames.push(self.small.split().freeze());
-        }
+        self.frames.push(&frame);
     }
 
     /// If the cursor has come to this chunk, what came of it is hashed, and what comes will be at once.
@@ -216,8 +208,7 @@ impl<'a> Filling<'a> {
             return;
         }
         let Some(sha) = self.line.cursor().state_at(self.span.off) else { return };
-        self.gather();
-        let (sha, frames) = hashed_apart(sha, mem::take(&mut self.frames)).await;
+        let (sha, frames) = hashed_apart(sha, self.frames.frames().to_vec()).await;
         self.engine.follow_line(self.line, self.span.off);
         self.shown = Some(Shown { window: Arc::clone(&self.line.window), from: self.span.off, is_durable: false });
         let mut at = self.span.off;
@@ -225,12 +216,12 @@ impl<'a> Filling<'a> {
             self.line.window.offer(at, frame);
             at += frame.len() as u64;
         }
-        (self.sha, self.frames) = (Some(sha), frames);
+        self.sha = Some(sha);
     }
 
     /// Gives back all memory: what came is put where the part will find it.
     async fn park(&mut self) -> Result<(), ChunkError> {
-        self.gather();
+        self.ahead = None;
         if self.frames.is_empty() {
             self.share = None;
             return Ok(());
@@ -239,13 +230,13 @@ impl<'a> Filling<'a> {
             key: format!("tails/{}/{}-{}", self.claim.upload, self.fresh_from, self.claim.token.simple()),
             off: self.fresh_from,
             len: self.at - self.fresh_from,
-            crc64: digest::crc64(&self.frames),
+            crc64: digest::crc64(self.frames.frames()),
         };
         let store = &self.engine.store;
         if !store.tails_in_place() {
             rows::park(&self.engine.db, &tail).await?;
         }
-        store.put_tail(&self.to, &tail, mem::take(&mut self.frames)).await?;
+        store.put_tail(&self.to, &tail, self.frames.take()).await?;
         self.share = None;
         self.fresh_from = self.at;
         self.tails_crc = digest::crc64_join(self.tails_crc, tail.crc64, tail.len);
@@ -257,8 +248,9 @@ impl<'a> Filling<'a> {
     /// Sends the part. The call to the store ends before anybody else writes this part in this process, whatever becomes
     /// of the caller: the slot goes along.
     async fn put(&mut self, slot: Slot) -> Result<Put, ChunkError> {
+        self.ahead = None;
         self.room_for_tails().await?;
-        let crc64 = match (self.tails.is_empty(), digest::crc64(&self.frames)) {
+        let crc64 = match (self.tails.is_empty(), digest::crc64(self.frames.frames())) {
             (true, crc) => crc,
             (false, crc) => digest::crc64_join(self.tails_crc, crc, self.at - self.fresh_from),
         };
@@ -272,7 +264,7 @@ impl<'a> Filling<'a> {
         });
         let share = Arc::new(self.share.take());
         let (store, to, sent, copied) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone(), copy.clone());
-        let (tails, from, frames) = (self.tails.clone(), self.fresh_from, self.frames.clone());
+        let (tails, from, frames) = (self.tails.clone(), self.fresh_from, self.frames.frames().to_vec());
         let along = (slot, Arc::clone(&share));
         let put = self.engine.tasks.spawn(async move {
             let put = put_twice(&*store, &to, &sent, copied, &tails, from, frames).await;
@@ -324,7 +316,9 @@ impl<'a> Filling<'a> {
             let len = usize::try_from(end - off).unwrap_or(usize::MAX);
             let is_whole = self.tails.is_empty() && (cursor.at() == off || !self.engine.budget.is_short());
             match is_whole.then(|| self.engine.lines.ahead.try_reserve(len)).flatten() {
-                Some(ahead) => cursor.hold(off, Held { frames: self.frames, end, share: put.share, _ahead: ahead }),
+                Some(ahead) => {
+                    cursor.hold(off, Held { frames: self.frames.take(), end, share: put.share, _ahead: ahead })
+                }
                 None => cursor.lose(off),
             }
         }

@@ -40,6 +40,7 @@ use crate::{
     resource::{Look, LookError},
     session::BodyBroken,
     store::{Multipart, StoreError},
+    to_the_end::ToTheEnd,
 };
 use claim::{Claim, Claimant, Claimed};
 use filling::{Filling, Put};
@@ -182,9 +183,7 @@ impl Engine {
         let span = Span::of(&look, chunk.n)?;
         span.check(chunk.announced)?;
         let engine = Arc::clone(self);
-        // Of its own: a client that hangs up drops the call, and the claim must be given back.
-        let task = self.tasks.spawn(async move { engine.put_alone(owner, look, span, chunk.checks, body).await });
-        task.await.unwrap_or_else(|e| Err(StoreError::Away(std::io::Error::other(e)).into()))
+        ToTheEnd::new(&self.tasks, async move { engine.put_alone(owner, look, span, chunk.checks, body).await }).await
     }
 
     async fn put_alone<B>(

@@ -248,6 +248,14 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Missing`, `Away`.
     async fn read(&self, key: &str, off: u64, len: usize) -> Result<Bytes, StoreError>;
 
+    /// The same in pieces of a size that suits the allocator: for many tails at once, each of another length.
+    ///
+    /// # Errors
+    /// `Missing`, `Away`.
+    async fn read_pieces(&self, key: &str, off: u64, len: usize) -> Result<Vec<Bytes>, StoreError> {
+        Ok(vec![self.read(key, off, len).await?])
+    }
+
     /// What is under `key`.
     ///
     /// # Errors

@@ -6,9 +6,10 @@ use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{InFlight, Writing};
+use super::Writing;
 use crate::{
-    digest::{self, Crc, Sha},
+    digest,
+    hashing::Marked,
     limits::{JOIN_PARTS_IN_FLIGHT, TAILS_MAX},
     parts::{Piece, What},
     session::AppendError,
@@ -23,19 +24,14 @@ impl Writing<'_> {
     pub(super) async fn send_part(&mut self) -> Result<(), AppendError> {
         let most = if self.origin.is_some() { JOIN_PARTS_IN_FLIGHT } else { self.engine.limits.parts_in_flight };
         if self.in_flight.len() >= most {
-            self.commit_oldest().await?;
+            self.take_oldest().await?;
+            self.commit_arrived().await?;
         }
-        self.gather();
-        let (tails_crc, fresh_len) = (self.tails_crc, self.at - self.fresh_from);
-        let crc64 = match (self.tails.is_empty(), self.fresh_crc.value()) {
-            (true, crc) => crc,
-            (false, crc) => digest::crc64_join(tails_crc, crc, fresh_len),
-        };
         self.room_for_tails().await?;
+        let (tails_crc, fresh_len) = (mem::replace(&mut self.tails_crc, digest::crc64(&[])), self.at - self.fresh_from);
         let from = self.map.start(self.at - 1);
         let mut off = mem::replace(&mut self.fresh_from, self.at);
-        let mut frames = mem::take(&mut self.frames);
-        self.fresh_crc = Crc::default();
+        let mut frames = self.frames.take();
         let mut tails = mem::take(&mut self.tails);
         if let Some((mut kept, share)) = self.kept.take()
             && !kept.is_empty()
@@ -47,23 +43,30 @@ impl Writing<'_> {
         }
         let share = self.share.take();
         self.kept = (!self.engine.store.tails_in_place()).then(|| (Vec::new(), None));
-        self.tails_crc = digest::crc64(&[]);
-        let part = Part { part_no: self.map.part_no(from), off: from, len: self.at - from, etag: String::new(), crc64 };
-        let copy = self.shadow.contains(&part.part_no).then(|| self.tail(from, part.len, crc64));
+        let len = self.at - from;
+        let mut part = Part { part_no: self.map.part_no(from), off: from, len, etag: String::new(), crc64: 0 };
+        let mut copy = self.shadow.contains(&part.part_no).then(|| self.tail(from, len));
         let from = self.origin.as_ref().filter(|_| copy.is_none()).and_then(|o| o.within(part.off, part.len));
-        let (store, to, sent, copied) = (Arc::clone(&self.engine.store), self.to.clone(), part.clone(), copy.clone());
+        let (store, to, mark) = (Arc::clone(&self.engine.store), self.to.clone(), self.hashing.mark());
         let put = tokio::spawn(async move {
-            let put = match copied_in_store(&*store, &to, &sent, from).await {
-                Ok(None) => put_twice(&*store, &to, &sent, copied, &tails, off, frames).await,
-                Ok(Some(etag)) => Ok(etag),
-                Err(error) => Err(error),
+            let _share = share;
+            let Marked { sha_state, crc64 } = mark.reached().await.map_err(StoreError::Away)?;
+            part.crc64 = digest::crc64_join(tails_crc, crc64, fresh_len);
+            copy.iter_mut().for_each(|copy| copy.crc64 = part.crc64);
+            part.etag = match copied_in_store(&*store, &to, &part, from).await? {
+                Some(etag) => etag,
+                None => put_twice(&*store, &to, &part, copy.clone(), &tails, off, frames).await?,
             };
-            drop(share);
-            put
+            Ok(Piece { what: What::Part(part, copy), sha_state })
         });
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.in_flight.push_back(InFlight { part, copy, sha_state, put });
+        self.in_flight.push_back(put);
         Ok(())
+    }
+
+    /// Tails that fill a part whose row never came: it is made before anything follows.
+    pub(super) async fn close_full_part(&mut self) -> Result<(), AppendError> {
+        let is_full = self.at > 0 && self.map.end(self.at - 1, self.length) == self.at && Some(self.at) != self.length;
+        if is_full && !self.tails.is_empty() { self.send_part().await } else { Ok(()) }
     }
 
     /// A store that can't build on tails where they are is sent them again: their bytes need room while they pass.
@@ -78,38 +81,45 @@ impl Writing<'_> {
             return Ok(());
         }
         // Nobody waits for memory while holding some. What came becomes one more tail.
+        self.ahead = None;
         self.put_tail().await?;
+        self.commit_now().await?;
         let all = self.at - self.map.start(self.at - 1);
         let share = self.engine.budget.clone().reserve(all).await;
         self.hold(Some(share));
         Ok(())
     }
 
-    /// A key that no other attempt has: a late write of a dead holder must not replace what was acknowledged.
-    fn tail(&mut self, off: u64, len: u64, crc64: u64) -> Tail {
+    /// Its CRC is to follow. A key that no other attempt has: a late write of a dead holder must not replace what was acknowledged.
+    fn tail(&mut self, off: u64, len: u64) -> Tail {
         self.object_count += 1;
         let key = format!("tails/{}/{off}-{}-{}", self.lease.upload, self.lease.epoch, self.object_count);
-        Tail { key, off, len, crc64 }
+        Tail { key, off, len, crc64: 0 }
     }
 
+    /// What doesn't fill a part leaves as a tail; it is to be committed.
     pub(super) async fn put_tail(&mut self) -> Result<(), AppendError> {
-        self.gather();
         if self.frames.is_empty() {
             return Ok(());
         }
-        let frames = mem::take(&mut self.frames);
-        let (crc, off) = (mem::take(&mut self.fresh_crc).value(), mem::replace(&mut self.fresh_from, self.at));
-        let tail = self.tail(off, self.at - off, crc);
+        let frames = self.frames.take();
+        let off = mem::replace(&mut self.fresh_from, self.at);
+        let mut tail = self.tail(off, self.at - off);
         let again = self.keep(&frames);
+        let Marked { sha_state, crc64 } = self.hashing.mark().reached().await.map_err(StoreError::Away)?;
+        tail.crc64 = crc64;
         self.engine.store.put_tail(&self.to, &tail, frames).await?;
         if !again {
             (self.kept, self.share) = (None, None);
         }
-        self.tails_crc = digest::crc64_join(self.tails_crc, crc, tail.len);
+        self.tails_crc = digest::crc64_join(self.tails_crc, crc64, tail.len);
         self.tails.push(tail.clone());
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.commit(Piece { what: What::Tail(tail), sha_state }).await?;
-        if self.tails.len() >= TAILS_MAX && !self.is_checked() { self.merge_tails().await } else { Ok(()) }
+        self.take(Piece { what: What::Tail(tail), sha_state });
+        if self.tails.len() < TAILS_MAX || self.is_checked() {
+            return Ok(());
+        }
+        self.commit_now().await?;
+        self.merge_tails().await
     }
 
     /// Keeps what leaves as a tail, if the tails before it are kept and nobody waits for the room.
@@ -127,7 +137,7 @@ impl Writing<'_> {
     async fn merge_tails(&mut self) -> Result<(), AppendError> {
         let from = self.map.start(self.at - 1);
         let len = self.at - from;
-        let merged = self.tail(from, len, self.tails_crc);
+        let merged = Tail { crc64: self.tails_crc, ..self.tail(from, len) };
         let mut frames = Vec::new();
         let mut _share = None;
         match &self.kept {
@@ -139,7 +149,7 @@ impl Writing<'_> {
                 };
                 _share = Some(room);
                 for tail in &self.tails {
-                    frames.push(tail_read(&*self.engine.store, tail).await?);
+                    frames.extend(tail_read(&*self.engine.store, tail).await?);
                 }
             }
         }
@@ -148,8 +158,9 @@ impl Writing<'_> {
         }
         self.engine.store.put_tail(&self.to, &merged, frames).await?;
         self.tails = vec![merged.clone()];
-        let sha_state = self.sha.as_ref().map(Sha::midstate);
-        self.commit(Piece { what: What::Tail(merged), sha_state }).await
+        let Marked { sha_state, .. } = self.hashing.mark().reached().await.map_err(StoreError::Away)?;
+        self.take(Piece { what: What::Tail(merged), sha_state });
+        Ok(())
     }
 }
 
@@ -179,7 +190,7 @@ pub(crate) async fn put_twice(
     let Some(copy) = copy else { return store.put_part(to, part, tails, off, frames).await };
     let mut whole = Vec::new();
     for tail in tails {
-        whole.push(tail_read(store, tail).await?);
+        whole.extend(tail_read(store, tail).await?);
     }
     whole.extend(frames);
     store.put_tail(to, &copy, whole.clone()).await?;
@@ -187,12 +198,12 @@ pub(crate) async fn put_twice(
 }
 
 /// The bytes of a tail, as they were acknowledged. Damage on the way is another read; damage in the store is `Wrong`.
-async fn tail_read(store: &dyn Store, tail: &Tail) -> Result<Bytes, StoreError> {
+async fn tail_read(store: &dyn Store, tail: &Tail) -> Result<Vec<Bytes>, StoreError> {
     let mut found = 0;
     for _ in 0..TAIL_READS_MAX {
-        let bytes = store.read(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?;
-        found = digest::crc64(std::slice::from_ref(&bytes));
-        if found == tail.crc64 && bytes.len() as u64 == tail.len {
+        let bytes = store.read_pieces(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?;
+        found = digest::crc64(&bytes);
+        if found == tail.crc64 && bytes.iter().map(|piece| piece.len() as u64).sum::<u64>() == tail.len {
             return Ok(bytes);
         }
     }

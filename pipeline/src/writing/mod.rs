@@ -5,42 +5,52 @@
 //! A request with a checksum commits all its pieces at its end, or none.
 //! Absent:  leases, ends of uploads, and retries: an error ends the request, and the offset tells where to go on.
 
+mod commit;
 mod leave;
 
 pub(crate) use leave::put_twice;
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, pin::pin, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::{select, sync::watch, task::JoinHandle, time::Instant};
+use time::OffsetDateTime;
+use tokio::{
+    select,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
+use self::commit::Committing;
 use crate::{
     budget::{Idle, Reserved},
     check::{Check, Summing},
-    digest::{Crc, Sha},
+    digest::Sha,
     engine::Engine,
+    gathered::Gathered,
+    hashing::Hashing,
     lease::{Ask, Lease},
-    limits::{EVICT_AFTER, FRAME_BYTES, PartMap, SMALL_FRAME_BYTES, YIELD_GRACE, YIELD_STALL},
+    limits::{EVICT_AFTER, FRAME_BYTES, FRAME_LEFT_BYTES, PartMap, YIELD_GRACE, YIELD_STALL},
     origin::Origin,
     parts::{self, Piece, Standing, What},
     quota::Room,
     scan::Live,
     session::{AppendError, BodyBroken},
     spare::Kept,
-    store::{Multipart, Part, StoreError, Tail},
+    store::{Multipart, StoreError, Tail},
     tee::Window,
 };
 
 /// What this writer is asked, once it is asked anything and its client has sent nothing for a moment. A process that ends
 /// asks everybody, also who comes late.
-async fn asked_to_stop(ask: &mut tokio::sync::watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
+async fn asked_to_stop(ask: &mut watch::Receiver<Ask>, stop: &CancellationToken) -> Ask {
     let asked = select! {
         asked = ask.wait_for(|a| *a != Ask::Nothing) => asked.map_or(Ask::Yield, |a| *a),   // cancel-safe: a watch channel
         () = stop.cancelled() => Ask::Flush,                                                // cancel-safe: a flag
     };
-    tokio::time::sleep(YIELD_STALL).await;
+    sleep(YIELD_STALL).await;
     asked
 }
 
@@ -52,13 +62,8 @@ fn stopped(asked: Ask) -> AppendError {
     }
 }
 
-/// A part on its way to the store, with what must be committed when it is there.
-struct InFlight {
-    part: Part,
-    copy: Option<Tail>,
-    sha_state: Option<Vec<u8>>,
-    put: JoinHandle<Result<String, StoreError>>,
-}
+/// A part on its way to the store, and then what must be committed.
+type InFlight = JoinHandle<Result<Piece, StoreError>>;
 
 /// What a request with a checksum has in the store and not yet in the rows.
 struct Checked {
@@ -76,7 +81,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) committed: u64,
     /// The offset of the next byte to come.
     at: u64,
-    sha: Option<Sha>,
+    hashing: Hashing,
     /// Durable tails of the part that is filling, with the CRC over them.
     tails: Vec<Tail>,
     tails_crc: u64,
@@ -84,12 +89,19 @@ pub(crate) struct Writing<'a> {
     kept: Option<(Vec<Bytes>, Option<Reserved>)>,
     /// Where `frames` starts.
     fresh_from: u64,
-    frames: Vec<Bytes>,
-    small: BytesMut,
-    /// Over both of them.
-    fresh_crc: Crc,
+    frames: Gathered,
     share: Option<Reserved>,
+    /// For frames that are still to come.
+    ahead: Option<Reserved>,
     in_flight: VecDeque<InFlight>,
+    /// What the store has, in order, and nobody commits yet.
+    arrived: Vec<Piece>,
+    committing: Option<Committing>,
+    commit_begun: Option<Instant>,
+    /// The lease may go back with the last commit, which saves a statement for every request.
+    pub(crate) may_let_go: bool,
+    /// It has: nothing may be written any more. When the upload is given up.
+    pub(crate) freed_until: Option<OffsetDateTime>,
     object_count: u32,
     max_bytes: u64,
     /// Of the account, while the length is unknown.
@@ -129,15 +141,19 @@ impl<'a> Writing<'a> {
             length: standing.length,
             committed: standing.committed,
             at: standing.committed,
-            sha: standing.sha_state.as_deref().and_then(Sha::resume),
+            hashing: Hashing::new(standing.sha_state.as_deref().and_then(Sha::resume)),
             tails: standing.tails,
             tails_crc: standing.tails_crc,
             fresh_from: standing.committed,
-            frames: Vec::new(),
-            small: BytesMut::new(),
-            fresh_crc: Crc::default(),
+            frames: Gathered::default(),
             share: None,
+            ahead: None,
             in_flight: VecDeque::new(),
+            arrived: Vec::new(),
+            committing: None,
+            commit_begun: None,
+            may_let_go: false,
+            freed_until: None,
             object_count: 0,
             shadow: standing.shadow,
             checked: check.map(|check| Checked { summing: Some(Summing::start(check)), pieces: Vec::new() }),
@@ -161,18 +177,30 @@ impl<'a> Writing<'a> {
     }
 
     /// Takes the body frame by frame until it ends.
-    pub(crate) async fn receive<B>(
-        &mut self,
-        mut ask: tokio::sync::watch::Receiver<Ask>,
-        mut body: B,
-    ) -> Result<(), AppendError>
+    pub(crate) async fn receive<B>(&mut self, ask: watch::Receiver<Ask>, body: B) -> Result<(), AppendError>
+    where
+        B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
+    {
+        self.close_full_part().await?;
+        let received = self.take_frames(ask, body).await;
+        self.ahead = None;
+        if matches!(received, Err(AppendError::Store(_))) {
+            // What came before that which failed is there.
+            self.commit_now().await?;
+        }
+        received
+    }
+
+    async fn take_frames<B>(&mut self, mut ask: watch::Receiver<Ask>, mut body: B) -> Result<(), AppendError>
     where
         B: Stream<Item = Result<Bytes, BodyBroken>> + Send + Unpin,
     {
         let mut asked_at: Option<Instant> = None;
         let mut idle = Idle::default();
+        // One that is early only looks again: set anew with each frame, it would wake a processor each time.
+        let (mut alarm, mut heard) = (pin!(sleep(EVICT_AFTER)), Instant::now());
         loop {
-            let mut share = self.reserve(&mut ask).await?;
+            self.make_room(&mut ask, FRAME_LEFT_BYTES).await?;
             let frame = loop {
                 select! {
                     biased;
@@ -181,24 +209,29 @@ impl<'a> Writing<'a> {
                     // cancel-safe: a watch channel and a timer. Only when the client sends nothing: who is sending gets some grace.
                     asked = asked_to_stop(&mut ask, &self.engine.stop) => return Err(stopped(asked)),
                     // cancel-safe: no state. A stalled client gives back what others wait for.
-                    () = tokio::time::sleep(EVICT_AFTER) => if self.engine.budget.is_short() {
-                        drop(share);
-                        self.give_back().await?;
-                        self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
-                        share = self.reserve(&mut ask).await?;
+                    () = alarm.as_mut() => {
+                        let is_stalled = heard.elapsed() >= EVICT_AFTER;
+                        if is_stalled && self.engine.budget.is_short() {
+                            self.give_back().await?;
+                            self.unless_asked(&mut ask, idle.stay_away(&self.engine.stop)).await?;
+                            self.make_room(&mut ask, FRAME_LEFT_BYTES).await?;
+                        }
+                        // A client that stops leaves nothing waiting to be committed.
+                        self.commit_arrived().await?;
+                        alarm.as_mut().reset(if is_stalled { Instant::now() } else { heard } + EVICT_AFTER);
                     }
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
             let frame = frame?;
-            idle = Idle::default();
+            (idle, heard) = (Idle::default(), Instant::now());
             let asked = if self.engine.stop.is_cancelled() { Ask::Flush } else { *ask.borrow() };
             if asked != Ask::Nothing && asked_at.get_or_insert_with(Instant::now).elapsed() > YIELD_GRACE {
                 return Err(stopped(asked));
             }
             self.fits(frame.len())?;
-            let kept = share.split(frame.len().min(share.num_permits()));
-            drop(share);
+            self.make_room(&mut ask, frame.len()).await?;
+            let kept = self.ahead.as_mut().and_then(|ahead| ahead.split(frame.len().min(ahead.num_permits())));
             self.hold(kept);
             self.push(frame).await?;
             self.commit_arrived().await?;
@@ -215,16 +248,21 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Room for the next frame. One that can't have it at once first gives back what it holds.
-    async fn reserve(&mut self, ask: &mut watch::Receiver<Ask>) -> Result<Reserved, AppendError> {
+    /// Room for a frame of `len` bytes. Who can't have it at once first gives back all that it holds.
+    async fn make_room(&mut self, ask: &mut watch::Receiver<Ask>, len: usize) -> Result<(), AppendError> {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.num_permits() >= len) {
+            return Ok(());
+        }
+        self.ahead = None;
         let budget = self.engine.budget.clone();
-        match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
-            Ok(share) => Ok(share),
+        self.ahead = match tokio::time::timeout(EVICT_AFTER, budget.reserve(FRAME_BYTES)).await {
+            Ok(soon) => Some(soon),
             Err(_) => {
                 self.give_back().await?;
-                self.unless_asked(ask, budget.reserve(FRAME_BYTES)).await
+                Some(self.unless_asked(ask, budget.reserve(FRAME_BYTES)).await?)
             }
-        }
+        };
+        Ok(())
     }
 
     /// A wait in which this writer hears when it isn't wanted any more. It holds nothing that isn't durable meanwhile.
@@ -243,7 +281,7 @@ impl<'a> Writing<'a> {
 
     /// Holds no memory after this: nobody waits for some while holding some.
     async fn give_back(&mut self) -> Result<(), AppendError> {
-        self.kept = None;
+        (self.kept, self.ahead) = (None, None);
         self.put_rest().await
     }
 
@@ -254,30 +292,14 @@ impl<'a> Writing<'a> {
         }
     }
 
-    fn holds_fresh(&self) -> bool {
-        !self.frames.is_empty() || !self.small.is_empty()
-    }
-
     /// One frame into digest, tee and the filling part; whole parts leave for the store.
     async fn push(&mut self, mut frame: Bytes) -> Result<(), AppendError> {
         while !frame.is_empty() {
             let end = self.map.end(self.at, self.length);
             let room = usize::try_from(end - self.at).unwrap_or(usize::MAX);
-            let mut piece = frame.split_to(room.min(frame.len()));
-            if piece.len() < SMALL_FRAME_BYTES {
-                piece = Bytes::copy_from_slice(&piece);
-                self.small.extend_from_slice(&piece);
-                if self.small.len() >= 4 * SMALL_FRAME_BYTES {
-                    self.gather();
-                }
-            } else {
-                self.gather();
-                self.frames.push(piece.clone());
-            }
-            if let Some(sha) = &mut self.sha {
-                sha.update(&piece);
-            }
-            self.fresh_crc.update(&piece);
+            let piece = frame.split_to(room.min(frame.len()));
+            self.frames.push(&piece);
+            self.hashing.update(&piece, self.engine.has_idle_processors()).await;
             if let Some(summing) = self.checked.as_mut().and_then(|checked| checked.summing.as_mut()) {
                 summing.update(&piece);
             }
@@ -294,46 +316,37 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn gather(&mut self) {
-        if !self.small.is_empty() {
-            self.frames.push(self.small.split().freeze());
-        }
-    }
-
-    /// Parts that the store has by now become durable at once: a slow client fills the next one only in many seconds.
-    async fn commit_arrived(&mut self) -> Result<(), AppendError> {
-        while self.in_flight.front().is_some_and(|oldest| oldest.put.is_finished()) {
-            self.commit_oldest().await?;
-        }
-        Ok(())
-    }
-
-    async fn commit_oldest(&mut self) -> Result<(), AppendError> {
-        let Some(InFlight { mut part, copy, sha_state, put }) = self.in_flight.pop_front() else { return Ok(()) };
-        part.etag = put.await.map_err(|e| StoreError::Away(std::io::Error::other(e)))??;
-        self.commit(Piece { what: What::Part(part, copy), sha_state }).await
-    }
-
     /// Makes everything that came durable and committed: parts under way, then the rest as the last part or a tail. A
     /// request with a checksum is judged first.
     ///
     /// # Errors
     /// `Check`: nothing is committed, and `discard` has to follow.
     pub(crate) async fn flush(&mut self) -> Result<(), AppendError> {
-        self.put_rest().await?;
-        self.check_now()?;
-        let Some(checked) = self.checked.take() else { return Ok(()) };
-        self.commit_all(checked.pieces).await
+        let put = self.put_all().await;
+        if put.is_ok() {
+            self.check_now()?;
+            self.arrived.extend(self.checked.take().into_iter().flat_map(|checked| checked.pieces));
+        }
+        let lets_go = put.is_ok() && self.may_let_go && Some(self.at) != self.length;
+        self.commit(lets_go).await?;
+        put
+    }
+
+    /// The same, and committed, unless a checksum is to be waited for.
+    async fn put_rest(&mut self) -> Result<(), AppendError> {
+        let put = self.put_all().await;
+        self.commit_now().await?;
+        put
     }
 
     /// Everything that came is in the store after this.
-    async fn put_rest(&mut self) -> Result<(), AppendError> {
+    async fn put_all(&mut self) -> Result<(), AppendError> {
         let is_end = Some(self.at) == self.length && self.at > 0;
-        if is_end && (self.holds_fresh() || !self.tails.is_empty()) {
+        if is_end && (!self.frames.is_empty() || !self.tails.is_empty()) {
             self.send_part().await?;
         }
         while !self.in_flight.is_empty() {
-            self.commit_oldest().await?;
+            self.take_oldest().await?;
         }
         self.put_tail().await
     }
@@ -342,33 +355,6 @@ impl<'a> Writing<'a> {
     pub(crate) fn check_now(&mut self) -> Result<(), AppendError> {
         let summing = self.checked.as_mut().and_then(|checked| checked.summing.take());
         summing.map_or(Ok(()), |summing| summing.verdict().map_err(AppendError::Check))
-    }
-
-    async fn commit(&mut self, piece: Piece) -> Result<(), AppendError> {
-        match &mut self.checked {
-            Some(checked) => {
-                checked.pieces.push(piece);
-                Ok(())
-            }
-            None => self.commit_all(vec![piece]).await,
-        }
-    }
-
-    async fn commit_all(&mut self, pieces: Vec<Piece>) -> Result<(), AppendError> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let committed = parts::commit(&self.engine.db, self.lease, &pieces, self.engine.limits.expiry).await?;
-        self.committed = committed.ok_or(AppendError::Fenced)?;
-        self.window.commit(self.committed);
-        if let Some(tell) = &self.tell {
-            tell.send_replace(self.committed);
-        }
-        // Others of the account grow too.
-        if self.room.is_some() && self.length.is_none() {
-            self.room = self.engine.room(self.lease).await?;
-        }
-        Ok(())
     }
 
     /// Forgets what isn't committed. Parts that the store has are written again by whoever goes on; other objects are
@@ -385,9 +371,10 @@ impl<'a> Writing<'a> {
     /// Waits for what is under way in the store without committing it: nobody writes there after the lease is given back.
     pub(crate) async fn settle(&mut self) {
         for under_way in self.in_flight.drain(..) {
-            let _ = under_way.put.await;
+            let _ = under_way.await;
         }
-        self.share = None;
+        self.hear_last_commit().await;
+        (self.share, self.ahead) = (None, None);
         // Whoever goes on from here finds the open part's bytes.
         if let Some((frames, Some(share))) = self.kept.take()
             && self.committed == self.at

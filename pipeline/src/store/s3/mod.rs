@@ -32,8 +32,8 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use bytes::Bytes;
-use tokio::sync::OnceCell;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OnceCell, Semaphore};
 
 use self::{complete::Running, limiter::Limiter};
 pub use self::{examine::ExamineError, powers::Powers};
@@ -104,6 +104,7 @@ pub struct S3 {
     /// When they were last asked for in vain, and why.
     powerless: Arc<Mutex<Option<(Instant, String)>>>,
     running: Arc<Running>,
+    piecemeal: Arc<Semaphore>,
 }
 
 impl S3 {
@@ -114,6 +115,7 @@ impl S3 {
             client: client::client(&settings, Arc::clone(&limiter)),
             settings: Arc::new(settings),
             limiter,
+            piecemeal: Arc::new(Semaphore::new(objects::PIECES_AT_ONCE)),
             powers: Arc::default(),
             powerless: Arc::default(),
             running: Arc::default(),
@@ -200,7 +202,12 @@ impl Store for S3 {
 
     async fn read(&self, key: &str, off: u64, len: usize) -> Result<Bytes, StoreError> {
         assert_own_key(key);
-        Box::pin(self.object_read(key, off, len)).await
+        Ok(Box::pin(self.object_read::<BytesMut>(key, off, len)).await?.freeze())
+    }
+
+    async fn read_pieces(&self, key: &str, off: u64, len: usize) -> Result<Vec<Bytes>, StoreError> {
+        assert_own_key(key);
+        Box::pin(self.pieces_read(key, off, len)).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<Object>, StoreError> {

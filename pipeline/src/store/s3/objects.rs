@@ -10,10 +10,13 @@ use bytes::{Bytes, BytesMut};
 use time::OffsetDateTime;
 
 use super::{Object, S3, StoreError, client, proof, refusal::Refusal};
-use crate::digest::crc64;
+use crate::{digest::crc64, gathered::Gathered};
 
 /// Tries of one read whose bytes broke off after the answer had begun; the SDK tries again only before that.
 const READS_MAX: u32 = 3;
+
+/// Reads in pieces at once. The client's buffer for each may come to 400 KiB, which no budget knows of.
+pub(super) const PIECES_AT_ONCE: usize = 8;
 
 /// Tries of a put that another request about the same key came in the way of.
 const CONFLICTS_MAX: u32 = 3;
@@ -58,21 +61,21 @@ impl S3 {
         }
         let equal = match found.crc64 {
             Some(crc) => crc == crc64(std::slice::from_ref(bytes)),
-            None => self.object_read(&found.object.key, 0, bytes.len()).await? == *bytes,
+            None => self.object_read::<BytesMut>(&found.object.key, 0, bytes.len()).await? == bytes[..],
         };
         if equal { Ok(found.object) } else { Err(exists()) }
     }
 
-    pub(super) async fn object_read(&self, key: &str, off: u64, len: usize) -> Result<Bytes, StoreError> {
+    pub(super) async fn object_read<T: Collect>(&self, key: &str, off: u64, len: usize) -> Result<T, StoreError> {
         if len == 0 {
-            return Ok(Bytes::new());
+            return Ok(T::default());
         }
         let range = format!("bytes={off}-{}", off + len as u64 - 1);
         for broken in 1.. {
             let get = self.client.get_object().bucket(self.bucket()).key(key).range(&range).send().await;
             let answer = match get.map_err(|e| Refusal::of("GetObject", e)) {
                 Ok(answer) => answer,
-                Err(refusal) if refusal.status == Some(416) => return Ok(Bytes::new()),
+                Err(refusal) if refusal.status == Some(416) => return Ok(T::default()),
                 Err(refusal) => return Err(refusal.into_store(key)),
             };
             // A store that doesn't know ranges answers with the whole object; nothing else has no Content-Range.
@@ -84,6 +87,11 @@ impl S3 {
             }
         }
         unreachable!("the loop ends by returning")
+    }
+
+    pub(super) async fn pieces_read(&self, key: &str, off: u64, len: usize) -> Result<Vec<Bytes>, StoreError> {
+        let _turn = self.piecemeal.acquire().await;
+        Ok(self.object_read::<Gathered>(key, off, len).await?.take())
     }
 
     pub(super) async fn object_head(&self, key: &str) -> Result<Option<Found>, StoreError> {
@@ -152,31 +160,60 @@ impl S3 {
     }
 }
 
+/// Where the bytes of an answer go.
+pub(super) trait Collect: Default + Send {
+    fn expect(&mut self, len: usize);
+    fn add(&mut self, bytes: &[u8]);
+}
+
+/// In one piece.
+impl Collect for BytesMut {
+    fn expect(&mut self, len: usize) {
+        self.reserve(len);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// In pieces of one size.
+impl Collect for Gathered {
+    fn expect(&mut self, _: usize) {}
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.copy(bytes);
+    }
+}
+
 /// The bytes of an answer: all that were announced, or an error.
-async fn collected(
+async fn collected<T: Collect>(
     answer: aws_sdk_s3::operation::get_object::GetObjectOutput,
     skip: u64,
     len: usize,
-) -> std::io::Result<Bytes> {
+) -> std::io::Result<T> {
     let announced = answer.content_length().and_then(|n| usize::try_from(n).ok());
     let (mut body, mut skip) = (answer.body, usize::try_from(skip).map_err(std::io::Error::other)?);
-    let (mut bytes, mut came) = (BytesMut::with_capacity(announced.unwrap_or(0).min(len)), 0);
+    let (mut bytes, mut came, mut left) = (T::default(), 0, len);
+    bytes.expect(announced.unwrap_or(0).min(len));
     while let Some(frame) = body.next().await {
         let mut frame = frame.map_err(std::io::Error::other)?;
         came += frame.len();
         let over = skip.min(frame.len());
         skip -= over;
         frame = frame.slice(over..);
-        bytes.extend_from_slice(&frame[..frame.len().min(len - bytes.len())]);
-        if bytes.len() == len {
-            return Ok(bytes.freeze());
+        let wanted = frame.len().min(left);
+        bytes.add(&frame[..wanted]);
+        left -= wanted;
+        if left == 0 {
+            return Ok(bytes);
         }
     }
     match announced {
         Some(announced) if came < announced => {
             Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, format!("{came} of {announced} bytes came")))
         }
-        _ => Ok(bytes.freeze()),
+        _ => Ok(bytes),
     }
 }
 

@@ -66,7 +66,7 @@ impl S3 {
     ) -> Result<String, StoreError> {
         let mut bytes = Vec::with_capacity(tails.len() + frames.len());
         for tail in tails {
-            bytes.push(self.tail_read(tail).await?);
+            bytes.extend(self.tail_read(tail).await?);
         }
         bytes.extend(frames);
         if length(&bytes) != part.len {
@@ -153,17 +153,17 @@ impl S3 {
     }
 
     /// The bytes of a tail, as they were acknowledged.
-    async fn tail_read(&self, tail: &Tail) -> Result<Bytes, StoreError> {
+    async fn tail_read(&self, tail: &Tail) -> Result<Vec<Bytes>, StoreError> {
         assert_own_key(&tail.key);
         let len = usize::try_from(tail.len).unwrap_or(usize::MAX);
         for damaged in 1.. {
-            let bytes = self.object_read(&tail.key, 0, len).await?;
-            let found = crc64(std::slice::from_ref(&bytes));
-            if bytes.len() as u64 == tail.len && found == tail.crc64 {
+            let bytes = self.pieces_read(&tail.key, 0, len).await?;
+            let found = crc64(&bytes);
+            if length(&bytes) == tail.len && found == tail.crc64 {
                 return Ok(bytes);
             }
             if damaged >= DAMAGED_MAX {
-                let what = format!("{} bytes with CRC {found:016x} came back", bytes.len());
+                let what = format!("{} bytes with CRC {found:016x} came back", length(&bytes));
                 return Err(StoreError::Wrong { key: tail.key.clone(), what });
             }
         }
