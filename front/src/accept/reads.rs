@@ -23,10 +23,9 @@ const READ_MAX: usize = 1 << 20;
 const READ_LEAST: usize = 32 << 10;
 
 /// The size of a read, for as many connections as there are now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reads {
     open: AtomicUsize,
-    size: AtomicUsize,
 }
 
 /// One connection's.
@@ -36,23 +35,17 @@ pub(super) struct Reader {
     room: AtomicUsize,
 }
 
-impl Default for Reads {
-    fn default() -> Self {
-        Self { open: AtomicUsize::new(0), size: AtomicUsize::new(READ_MAX) }
-    }
-}
-
 impl Reads {
     /// The most that any read brings.
     pub(super) const MAX: usize = READ_MAX;
 
     pub(super) fn enter(self: &Arc<Self>) -> Reader {
-        self.fit(self.open.fetch_add(1, Ordering::Relaxed) + 1);
+        self.open.fetch_add(1, Ordering::Relaxed);
         Reader { reads: Arc::clone(self), room: AtomicUsize::new(0) }
     }
 
-    fn fit(&self, open: usize) {
-        self.size.store(size_for(open), Ordering::Relaxed);
+    fn size(&self) -> usize {
+        size_for(self.open.load(Ordering::Relaxed))
     }
 }
 
@@ -60,7 +53,7 @@ impl Reader {
     /// The most that the next read may bring into a buffer with so much room.
     pub(super) fn most(&self, room: usize) -> usize {
         self.room.store(room, Ordering::Relaxed);
-        self.reads.size.load(Ordering::Relaxed) - 1
+        self.reads.size() - 1
     }
 
     /// What was read, for whoever may keep it for long: cut from a buffer that is much larger, it is copied.
@@ -72,7 +65,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.reads.fit(self.reads.open.fetch_sub(1, Ordering::Relaxed) - 1);
+        self.reads.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -108,8 +101,8 @@ mod tests {
     fn who_leaves_makes_room() {
         let reads = Arc::new(Reads::default());
         let all: Vec<_> = (0..8).map(|_| reads.enter()).collect();
-        assert_eq!(reads.size.load(Ordering::Relaxed), 512 << 10);
+        assert_eq!(reads.size(), 512 << 10);
         drop(all);
-        assert_eq!(reads.size.load(Ordering::Relaxed), 1 << 20);
+        assert_eq!(reads.size(), 1 << 20);
     }
 }
