@@ -22,6 +22,9 @@ use crate::limits::TAKEOVER_WAIT;
 /// How long before the row's end a holder that can't renew stops: longer than one commit.
 const STOP_EARLY: Duration = Duration::from_secs(2);
 
+/// A connection that ended takes one try, and the next has a new one. A database that is away isn't waited for.
+const RELEASE_TRIES: u32 = 3;
+
 /// A held lease. Dropping it stops the renewal; the row then runs out unless `release` was called.
 #[derive(Debug)]
 pub struct Lease {
@@ -95,17 +98,23 @@ impl Lease {
         self.lost.cancelled().await;
     }
 
-    /// Gives the lease back. Nothing to do when it is lost already.
+    /// Gives the lease back. Nothing to do when it is lost already; twice is once, so a lost answer is asked for again.
     pub async fn release(self, db: &PgPool) {
-        let done = sqlx::query!(
-            "UPDATE uploads SET node = NULL, lease_until = NULL WHERE id = $1 AND epoch = $2",
-            self.upload.uuid(),
-            self.epoch
-        )
-        .execute(db)
-        .await;
-        if let Err(error) = done {
-            tracing::warn!(upload.id = %self.upload, %error, "lease not released; it runs out by itself");
+        for tries_left in (0..RELEASE_TRIES).rev() {
+            let done = sqlx::query!(
+                "UPDATE uploads SET node = NULL, lease_until = NULL WHERE id = $1 AND epoch = $2",
+                self.upload.uuid(),
+                self.epoch
+            )
+            .execute(db)
+            .await;
+            match done {
+                Ok(_) => return,
+                Err(error) if tries_left == 0 => {
+                    tracing::warn!(upload.id = %self.upload, %error, "lease not released; it runs out by itself")
+                }
+                Err(_) => {}
+            }
         }
     }
 }

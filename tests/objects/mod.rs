@@ -4,6 +4,7 @@ mod answers;
 mod asleep;
 mod broken;
 mod client;
+mod commits;
 mod concat;
 mod garage;
 mod garbage;

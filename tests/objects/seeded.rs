@@ -3,6 +3,8 @@
 //! Each upload has faults of its own: a case is the same whoever runs beside it. Judged from outside: the client's log of
 //! what it was told, and the object as the store has it.
 
+use std::sync::Arc;
+
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -15,7 +17,7 @@ use crate::support::{
     sound::noise,
 };
 
-/// Uploads of one daemon and store. Their objects stay in memory.
+/// Uploads of one daemon and store. Their objects stay in memory until its end.
 const ROUND: usize = 60;
 /// Uploads at once.
 const AT_ONCE: usize = 8;
@@ -23,7 +25,7 @@ const AT_ONCE: usize = 8;
 const STEPS_IN_FAULTS: u32 = 12;
 
 /// One upload through its faults to its end; what struck it.
-async fn through_faults(store: &Strict, door: Door, seed: u64) -> (Client, Vec<Armed>) {
+async fn through_faults(store: Arc<Strict>, door: Door, seed: u64) -> (Client, Vec<Armed>) {
     let mut dice = StdRng::seed_from_u64(seed);
     let bytes = noise(client::size(&mut dice, PART), seed);
     let pieces = client::pieces(&mut dice);
@@ -43,8 +45,8 @@ async fn through_faults(store: &Strict, door: Door, seed: u64) -> (Client, Vec<A
 
 /// Some cases on servers of their own.
 async fn round(proof: &mut Proof, cases: Vec<Case>) {
-    let store: &'static Strict = Box::leak(Box::new(Strict::start()));
-    let world = World::impatient(store).await;
+    let store = Arc::new(Strict::start());
+    let world = World::impatient(&store).await;
     let door = Door::of(world.app());
     let mut running = tokio::task::JoinSet::new();
     let mut names = std::collections::HashMap::new();
@@ -53,7 +55,7 @@ async fn round(proof: &mut Proof, cases: Vec<Case>) {
     loop {
         while running.len() < AT_ONCE {
             let Some(case) = waiting.next() else { break };
-            let task = running.spawn(through_faults(store, door.clone(), case.seed));
+            let task = running.spawn(through_faults(Arc::clone(&store), door.clone(), case.seed));
             names.insert(task.id(), case);
         }
         let Some(ended) = running.join_next_with_id().await else { break };
@@ -66,7 +68,7 @@ async fn round(proof: &mut Proof, cases: Vec<Case>) {
             clients.push(client);
         }
     }
-    judge(proof, &world, store, &clients).await;
+    judge(proof, &world, &store, &clients).await;
 }
 
 async fn judge(proof: &mut Proof, world: &World, store: &Strict, clients: &[Client]) {

@@ -48,7 +48,12 @@ impl Anywhere {
     async fn patch(&self, upload: &Upload, offset: usize, bytes: &[u8]) -> u16 {
         let request =
             self.request(Method::PATCH, upload).header("Upload-Offset", offset).header("Content-Type", OCTETS);
-        request.body(bytes.to_vec()).send().await.unwrap().status().as_u16()
+        let answer = request.body(bytes.to_vec()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status >= 500 {
+            eprintln!("{}", answer.text().await.unwrap());
+        }
+        status
     }
 
     /// How long HEAD took.
@@ -100,7 +105,7 @@ async fn an_upload_goes_over_fast_and_head_never_waits() {
             proof.ended(&case, Ok(()));
         }
     };
-    let load = (0..LOAD).map(|n| uploads(&world.nodes[n % 3], &client, &bytes, &heads));
+    let load = (0..LOAD).map(|n| uploads(&world.nodes[n % 3], &client, &bytes, &heads, &store));
     tokio::select! {
         () = measured => {}
         _ = futures_util::future::join_all(load) => unreachable!("it goes on for ever"),
@@ -120,7 +125,7 @@ async fn an_upload_goes_over_fast_and_head_never_waits() {
 }
 
 /// One upload after the other, whole, with HEAD asked all the while.
-async fn uploads(app: &App, client: &Anywhere, bytes: &[u8], heads: &Mutex<Vec<Duration>>) {
+async fn uploads(app: &App, client: &Anywhere, bytes: &[u8], heads: &Mutex<Vec<Duration>>, store: &Strict) {
     loop {
         let upload = tus::create(app, "load.bin", bytes).await;
         let sent = client.patch(&upload, 0, bytes);
@@ -129,6 +134,7 @@ async fn uploads(app: &App, client: &Anywhere, bytes: &[u8], heads: &Mutex<Vec<D
             tokio::select! {
                 status = &mut sent => {
                     assert_eq!(status, 204);
+                    store.lose_objects(&upload.track);
                     break;
                 }
                 took = client.head(&upload) => heads.lock().unwrap().push(took),

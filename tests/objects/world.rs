@@ -28,8 +28,13 @@ impl World {
     /// On the store that `settings` name.
     pub async fn new(store: &Settings, nodes: usize, more: &[(&str, &str)]) -> Self {
         let database = Database::new().await;
+        Self::on(database.pool, &database.url, store, nodes, more).await
+    }
+
+    /// On that database, which the daemons reach at `url`.
+    pub async fn on(db: PgPool, url: &str, store: &Settings, nodes: usize, more: &[(&str, &str)]) -> Self {
         let mut common = vec![
-            ("DATABASE_URL", database.url.as_str()),
+            ("DATABASE_URL", url),
             ("MILLRACE_SECRET", SECRET),
             ("UPLOAD_PART_BYTES", "5MiB"),
             ("UPLOAD_LEASE", "1s"),
@@ -37,7 +42,7 @@ impl World {
             ("UPLOAD_CREATIONS_PER_MINUTE", "1000000"),
         ];
         common.extend_from_slice(more);
-        let mut world = Self { db: database.pool, nodes: Vec::new() };
+        let mut world = Self { db, nodes: Vec::new() };
         for _ in 0..nodes {
             let mut node = App::with(&joined(store, &common)).await;
             // Only the first found no owner, and has the token.

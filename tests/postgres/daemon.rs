@@ -13,6 +13,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
 
+/// What a failed test shows of the log: how the daemon saw it.
+const LAST_LINES: usize = 30;
+
 /// A folder that the unprivileged user of a server started by root can reach.
 pub fn folder() -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("millrace-test-").tempdir_in("/tmp").unwrap();
@@ -134,6 +137,13 @@ pub fn kill(pid: i32, signal: Signal) {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = self.said();
+            let lines: Vec<&str> =
+                said.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("{} warned of, at last:\n{}", self.url, last.join("\n"));
+        }
         if self.child.try_wait().unwrap().is_none() {
             self.signal(Signal::TERM);
             let _ = self.child.wait();

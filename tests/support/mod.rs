@@ -13,4 +13,5 @@ pub mod player;
 pub mod postgres;
 pub mod s3;
 pub mod sound;
+pub mod statements;
 pub mod tus;

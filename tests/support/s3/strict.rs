@@ -107,6 +107,11 @@ impl Strict {
         self.store().lock().uploads.retain(|(found, _), _| !found.contains(key));
     }
 
+    /// Forgets the objects of keys with this text: what a long test stores must not fill the memory.
+    pub fn lose_objects(&self, key: &str) {
+        self.store().lock().objects.retain(|found, _| !found.contains(key));
+    }
+
     /// From now on everything is written so long ago.
     pub fn backdate(&self, by: Duration) {
         self.store().lock().backdated = by.try_into().expect("a time that the calendar knows");
