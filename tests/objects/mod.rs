@@ -1,5 +1,6 @@
 //! Uploads on an S3-compatible store: nothing acknowledged is lost, nothing wrong is published, nothing touches the disk.
 
+mod account;
 mod answers;
 mod asleep;
 mod broken;

@@ -90,6 +90,13 @@ impl Proof {
         self.is_soak
     }
 
+    /// A figure that is reached where this machine has nothing else to do: asked of long runs alone, whose report says so.
+    pub fn wanted(&mut self, is_reached: bool, what: &str) {
+        if self.is_soak && !is_reached {
+            self.failed.push(format!("not reached: {what}"));
+        }
+    }
+
     /// Adds to a figure of the report.
     pub fn add(&mut self, figure: impl Into<String>, n: u64) {
         *self.figures.entry(figure.into()).or_default() += n;

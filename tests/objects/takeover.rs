@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use reqwest::Method;
 
 use super::{
@@ -23,6 +24,13 @@ use crate::support::{
 const MIB: usize = 1 << 20;
 /// Uploads that go on all the time: what the others are measured under.
 const LOAD: usize = 4;
+/// How fast each of them sends, in bytes per second: 256 Mbit/s in all. Clients on this machine that send as fast as they can
+/// take all its cores, and then their own queue is what is measured.
+const PACE: usize = 8_000_000;
+/// Between two HEADs of one upload.
+const HEAD_EVERY: Duration = Duration::from_millis(20);
+/// What a paced client sends at once.
+const PACED_BYTES: usize = 128 << 10;
 /// Without a lease that runs out: what is measured is the word from node to node.
 const LONG: (&str, &str) = ("UPLOAD_LEASE", "60s");
 
@@ -46,9 +54,27 @@ impl Anywhere {
     }
 
     async fn patch(&self, upload: &Upload, offset: usize, bytes: &[u8]) -> u16 {
+        self.send(upload, offset, bytes.to_vec().into()).await
+    }
+
+    /// The same from offset 0, at its pace.
+    async fn patch_paced(&self, upload: &Upload, bytes: &[u8]) -> u16 {
+        let begun = Instant::now();
+        let pieces = Bytes::copy_from_slice(bytes);
+        let paced = futures_util::stream::unfold(0, move |at| {
+            let piece = pieces.slice(at..pieces.len().min(at + PACED_BYTES));
+            async move {
+                tokio::time::sleep_until((begun + Duration::from_secs_f64(at as f64 / PACE as f64)).into()).await;
+                (!piece.is_empty()).then(|| (Ok::<_, std::io::Error>(piece.clone()), at + piece.len()))
+            }
+        });
+        self.send(upload, 0, reqwest::Body::wrap_stream(paced)).await
+    }
+
+    async fn send(&self, upload: &Upload, offset: usize, body: reqwest::Body) -> u16 {
         let request =
             self.request(Method::PATCH, upload).header("Upload-Offset", offset).header("Content-Type", OCTETS);
-        let answer = request.body(bytes.to_vec()).send().await.unwrap();
+        let answer = request.body(body).send().await.unwrap();
         let status = answer.status().as_u16();
         if status >= 500 {
             eprintln!("{}", answer.text().await.unwrap());
@@ -120,7 +146,8 @@ async fn an_upload_goes_over_fast_and_head_never_waits() {
     proof.add("HEADs", heads.len() as u64);
     // Whatever else this machine does: not by a lease's end. What is promised is measured where it is alone.
     assert!(of_100(&took, 100) < Duration::from_secs(30), "{took:?}");
-    assert!(!proof.is_soak() || of_100(&took, 99) < Duration::from_secs(1), "{took:?}");
+    proof.wanted(of_100(&took, 99) < Duration::from_secs(1), "99 of 100 go over within 1 s");
+    proof.wanted(of_100(&heads, 99) < Duration::from_millis(20), "99 of 100 HEADs are answered within 20 ms");
     proof.finish();
 }
 
@@ -128,16 +155,20 @@ async fn an_upload_goes_over_fast_and_head_never_waits() {
 async fn uploads(app: &App, client: &Anywhere, bytes: &[u8], heads: &Mutex<Vec<Duration>>, store: &Strict) {
     loop {
         let upload = tus::create(app, "load.bin", bytes).await;
-        let sent = client.patch(&upload, 0, bytes);
+        let sent = client.patch_paced(&upload, bytes);
         tokio::pin!(sent);
         loop {
+            let asked = async {
+                tokio::time::sleep(HEAD_EVERY).await;
+                client.head(&upload).await
+            };
             tokio::select! {
                 status = &mut sent => {
                     assert_eq!(status, 204);
                     store.lose_objects(&upload.track);
                     break;
                 }
-                took = client.head(&upload) => heads.lock().unwrap().push(took),
+                took = asked => heads.lock().unwrap().push(took),
             }
         }
     }
