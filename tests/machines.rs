@@ -1,5 +1,6 @@
 //! The laws of the rows hold against Rust, psql, races and random walks.
 
+mod begun;
 mod leases;
 mod walks;
 
@@ -126,7 +127,7 @@ async fn of_16_racers_one_took_it_and_the_others_are_told_that_it_is_there() {
         for _ in 0..16 {
             let db = laws.db.clone();
             racers.spawn(async move {
-                let mut tx = db.begin().await.unwrap();
+                let mut tx = schema::begin(&db).await.unwrap();
                 let outcome = take(&mut tx, id, upload::Receive {}).await.map(drop);
                 tx.commit().await.unwrap();
                 outcome
@@ -142,7 +143,7 @@ async fn of_16_racers_one_took_it_and_the_others_are_told_that_it_is_there() {
 #[tokio::test]
 async fn a_row_that_isnt_there_is_missing() {
     let laws = Laws::new().await;
-    let mut tx = laws.db.begin().await.unwrap();
+    let mut tx = schema::begin(&laws.db).await.unwrap();
     let outcome = take(&mut tx, Id::in_order(), upload::Receive {}).await.map(drop);
     assert!(matches!(outcome, Err(Refused::Missing)), "{outcome:?}");
 }
@@ -151,7 +152,7 @@ async fn a_row_that_isnt_there_is_missing() {
 async fn a_rolled_back_edge_leaves_no_trace() {
     let laws = Laws::new().await;
     let id = laws.upload(0).await;
-    let mut tx = laws.db.begin().await.unwrap();
+    let mut tx = schema::begin(&laws.db).await.unwrap();
     let took = take(&mut tx, id, upload::Receive {}).await.unwrap();
     assert_eq!(took.id(), id);
     tx.rollback().await.unwrap();
@@ -213,7 +214,7 @@ async fn attempt<E: Edge>(db: &PgPool, id: Id<E::Of>, at: &mut String, edge: E) 
         () if E::TO.name() == at => Outcome::AlreadyThere,
         () => Outcome::Illegal(at.clone()),
     };
-    let mut tx = db.begin().await.unwrap();
+    let mut tx = schema::begin(db).await.unwrap();
     let outcome = match take(&mut tx, id, edge).await {
         Ok(_took) => Outcome::Took,
         Err(Refused::AlreadyThere) => Outcome::AlreadyThere,

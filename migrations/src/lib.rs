@@ -3,6 +3,7 @@
 //! What may enter this crate: what changes in the same commit as a `.sql` file.
 //! Absent: HTTP, media, money. Nothing here knows why a row moves, only whether it may.
 
+mod begin;
 pub mod caller;
 mod id;
 pub mod job;
@@ -10,6 +11,7 @@ pub mod machine;
 pub mod track;
 pub mod upload;
 
+pub use begin::begin;
 pub use id::Id;
 
 /// The scripts beside this crate, in order.

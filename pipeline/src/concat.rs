@@ -57,7 +57,7 @@ impl Engine {
     /// # Errors
     /// [`JoinError`].
     pub async fn create_final(self: &Arc<Self>, new: NewUpload, partials: &[Id<Upload>]) -> Result<Look, JoinError> {
-        let mut tx = self.db.begin().await.map_err(CreateError::from)?;
+        let mut tx = schema::begin(&self.db).await.map_err(CreateError::from)?;
         self.admit(&mut tx, new.owner, 0).await.map_err(CreateError::from)?;
         let length = self.measured(&mut tx, &new, partials).await?;
         let new = NewUpload { length, kind: Kind::Final, ends_at_length: false, ..new };
@@ -155,7 +155,7 @@ impl Engine {
     /// Stored partials that have expired and that no unfinished final upload needs: their rows go, and their objects are
     /// named in `store_trash`, in one transaction. Returns how many.
     pub(crate) async fn forget_partials(&self) -> sqlx::Result<usize> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let due = sqlx::query_scalar!(
             "SELECT p.id FROM uploads p
               WHERE p.kind = 'partial' AND p.state = 'stored' AND p.expires_at < now()

@@ -32,7 +32,7 @@ impl Engine {
         if let Some(length) = new.length.filter(|length| new.door == chunks::DOOR && !fits(length)) {
             return Err(CreateError::TooLarge { length, max: self.chunked_max() });
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         self.admit(&mut tx, new.owner, new.length.unwrap_or(0)).await?;
         let look = self.open(&mut tx, &new).await?;
         tx.commit().await?;

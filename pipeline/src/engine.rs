@@ -205,7 +205,7 @@ impl Engine {
             return Ok(());
         }
         let holding = self.holders.enter(id).await.ok_or(LookError::Sealing)?;
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let proof = match take(&mut tx, id, upload::Abort {}).await {
             Ok(proof) => proof,
             Err(Refused::AlreadyThere) => return Ok(()),

@@ -109,7 +109,7 @@ impl Engine {
 
     /// Writes down what was begun in the store. `false`: the lease is gone, or the upload is.
     async fn named(&self, lease: &Lease, to: &Multipart) -> sqlx::Result<bool> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         match take(&mut tx, lease.upload, upload::Receive {}).await {
             Ok(_) | Err(Refused::AlreadyThere) => {}
             Err(Refused::Db(e)) => return Err(e),
@@ -133,7 +133,7 @@ impl Engine {
     /// `true`: every byte is committed and the client has said that these are all; the row says `sealing` now. A client for
     /// whom the length says it may end what another began (`Ends::AtLength`).
     pub(crate) async fn seal_if_whole(&self, lease: &Lease, ends: Ends) -> Result<bool, AppendError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let whole = sqlx::query!(
             "UPDATE uploads SET ended = true
               WHERE id = $1 AND epoch = $2 AND committed = length AND (ended OR $3)",

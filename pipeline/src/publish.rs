@@ -100,7 +100,7 @@ impl Engine {
     pub(crate) async fn seal_again(self: &Arc<Self>, owner: Id<Account>, id: Id<Upload>) -> Result<Look, AppendError> {
         let holding = self.holders.enter(id).await.ok_or(AppendError::Busy)?;
         if let Some(lease) = self.lease(id, &holding).await? {
-            let mut tx = self.db.begin().await?;
+            let mut tx = schema::begin(&self.db).await?;
             match take(&mut tx, id, upload::Seal {}).await {
                 Ok(_) | Err(Refused::AlreadyThere) => tx.commit().await?,
                 Err(Refused::Db(e)) => return Err(e.into()),
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     async fn stored(&self, lease: &Lease, object: &Object, sha256: [u8; 32], crc64: u64) -> Result<(), SealError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         if let Some(error) = self.still_fits(&mut tx, lease, object.size).await? {
             tx.rollback().await?;
             return self.over_quota(lease, error).await;
@@ -297,7 +297,7 @@ impl Engine {
         detail: &str,
         wait: Duration,
     ) -> Result<(), SealError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let track = fenced(&mut tx, lease).await?;
         match take(&mut tx, lease.upload, upload::Fail { reason: reason.into() }).await {
             Ok(_) => {}

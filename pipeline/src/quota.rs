@@ -116,7 +116,7 @@ impl Engine {
     /// Takes a length that is said late, if the account has room for it: from here on it is reserved.
     /// `ended`: the length is all that there was to say.
     pub(crate) async fn set_length(&self, lease: &Lease, length: u64, ended: bool) -> Result<(), AppendError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         if self.limits.account_bytes.is_some() {
             let owner = owner_of(&mut tx, lease).await?.ok_or(AppendError::Fenced)?;
             lock(&mut tx, owner).await?;
@@ -148,7 +148,7 @@ impl Engine {
 
     /// The last word, before any work is done for it and again by [`Engine::still_fits`].
     pub(crate) async fn quota_at_seal(&self, lease: &Lease, length: u64) -> Result<(), SealError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let refused = self.still_fits(&mut tx, lease, length).await?;
         tx.rollback().await?;
         match refused {

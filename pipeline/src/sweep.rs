@@ -85,7 +85,7 @@ impl Engine {
     }
 
     async fn expire(&self) -> sqlx::Result<usize> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let rows = sqlx::query!(
             "SELECT id, track_id FROM uploads
               WHERE state IN ('opened', 'receiving') AND expires_at < now() AND (node IS NULL OR lease_until < now())
@@ -136,7 +136,7 @@ impl Engine {
         .await?;
         for row in &rows {
             let track = Id::<Track>::from(row.id);
-            let mut tx = self.db.begin().await?;
+            let mut tx = schema::begin(&self.db).await?;
             let is_hopeless = row.failures >= RESCUES_MAX;
             if is_hopeless {
                 self.fail_track(&mut tx, track, STUCK, "encoding was tried again and again without an end").await?;

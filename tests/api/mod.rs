@@ -150,7 +150,7 @@ impl Engine for FakeEngine {
     }
 
     async fn retry(&self, track: Id<Track>) -> Result<(), EngineError> {
-        let mut tx = self.db.begin().await.unwrap();
+        let mut tx = schema::begin(&self.db).await.unwrap();
         let edge = track::Retry { run: None, reason: None, detail: None };
         match take(&mut tx, track, edge).await {
             Ok(_took) => {

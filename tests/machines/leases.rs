@@ -30,7 +30,7 @@ impl Jobs {
     }
 
     async fn enqueue(&self, subject: Uuid, version: i32, due: bool) {
-        let mut tx = self.db.begin().await.unwrap();
+        let mut tx = schema::begin(&self.db).await.unwrap();
         job::enqueue(&mut tx, KIND, subject, version, serde_json::json!({ "key": "C" }), due).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -56,7 +56,7 @@ impl Jobs {
         if verb == "beat" {
             return job::beat(&self.db, job, LEASE).await.unwrap();
         }
-        let mut tx = self.db.begin().await.unwrap();
+        let mut tx = schema::begin(&self.db).await.unwrap();
         let done = match verb {
             "still_mine" => job::still_mine(&mut tx, job).await,
             "finish" => job::finish(&mut tx, job).await,
@@ -91,7 +91,7 @@ async fn many_claimers_get_each_job_once() {
 #[tokio::test]
 async fn a_claimer_steps_over_a_row_that_another_one_is_just_taking() {
     let jobs = Jobs::of(2).await;
-    let mut tx = jobs.db.begin().await.unwrap();
+    let mut tx = schema::begin(&jobs.db).await.unwrap();
     let oldest = "SELECT id FROM jobs ORDER BY run_after, created_at LIMIT 1 FOR UPDATE";
     let taken: Uuid = sqlx::query_scalar(oldest).fetch_one(&mut *tx).await.unwrap();
     // Were it to wait, it would wait for ever: this transaction ends after it.
@@ -149,7 +149,7 @@ async fn a_failure_is_counted_and_a_buried_job_stays_buried_until_it_is_opened_a
     let first = jobs.claim().await.unwrap();
     assert!(jobs.verb("retry", &first).await);
     assert!(jobs.claim().await.is_none(), "not before its wait is over");
-    let mut tx = jobs.db.begin().await.unwrap();
+    let mut tx = schema::begin(&jobs.db).await.unwrap();
     job::make_due(&mut tx, KIND, first.subject).await.unwrap();
     tx.commit().await.unwrap();
     let second = jobs.claim().await.unwrap();
@@ -158,7 +158,7 @@ async fn a_failure_is_counted_and_a_buried_job_stays_buried_until_it_is_opened_a
     jobs.enqueue(second.subject, 1, true).await;
     assert!(jobs.claim().await.is_none(), "a second enqueue of the same work is nothing (HLS-10)");
 
-    let mut tx = jobs.db.begin().await.unwrap();
+    let mut tx = schema::begin(&jobs.db).await.unwrap();
     job::reopen(&mut tx, KIND, second.subject).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!jobs.verb("beat", &second).await, "opening it again fences off whoever had it");

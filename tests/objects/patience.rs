@@ -197,7 +197,7 @@ async fn a_node_boots_while_another_takes_its_chunks() {
     held.until_hit(1).await;
     world.nodes[0].kill();
     let _cut = sending.await.unwrap();
-    let mut other = world.db.begin().await.unwrap();
+    let mut other = schema::begin(&world.db).await.unwrap();
     sqlx::query("SELECT FROM uploads FOR NO KEY UPDATE").execute(&mut *other).await.unwrap();
     let database = world.db.clone();
     let claiming = tokio::spawn(async move {

@@ -92,7 +92,7 @@ pub async fn ensure_owner(db: &PgPool, data_dir: &Path, node: Uuid) -> Result<Ow
         let secret = Secret::new()?;
         // Each node has a file of its own: one that joins doesn't void another's token.
         let label = format!("{OWNER_TOKEN_LABEL} {node}");
-        let mut tx = db.begin().await?;
+        let mut tx = schema::begin(db).await?;
         sql::revoke_tokens_labelled(&mut tx, account, &label).await?;
         sql::add_token(&mut *tx, account, &caller::hash(secret.reveal()), &label).await?;
         tx.commit().await?;

@@ -53,7 +53,7 @@ pub(super) struct Claimant<'a> {
 impl Claimant<'_> {
     /// Claims a part. A claim of this very node is nobody's: the caller holds the part's slot in this process.
     pub(super) async fn claim(&self, upload: Id<Upload>, part_no: i32) -> sqlx::Result<Claimed> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(self.db).await?;
         let row = sqlx::query!(
             "SELECT coalesce(shadow @> $2::int, false) AS \"is_shadowed!\" FROM uploads
               WHERE id = $1 AND state IN ('opened', 'receiving') AND NOT ended FOR NO KEY UPDATE",
@@ -165,7 +165,7 @@ async fn renew(
 /// The claims of one node that an earlier process of it left behind: nobody holds them now. What it was sending may
 /// still arrive, so where that matters (`shadows`) their parts are marked. Returns how many there were.
 pub(crate) async fn forget_own(db: &PgPool, node: Uuid, shadows: bool) -> sqlx::Result<u64> {
-    let mut tx = db.begin().await?;
+    let mut tx = schema::begin(db).await?;
     // Uploads before claims, as everybody: another node may be claiming what this one left.
     sqlx::query!(
         "SELECT FROM uploads WHERE id IN (SELECT upload_id FROM upload_claims WHERE node = $1)

@@ -159,7 +159,7 @@ impl Engine {
     }
 
     async fn end_if_whole(&self, lease: &Lease) -> sqlx::Result<bool> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         let done = sqlx::query!(
             "UPDATE uploads SET ended = true WHERE id = $1 AND epoch = $2 AND committed = length
                 AND state IN ('opened', 'receiving')",

@@ -310,7 +310,7 @@ impl Engine {
             return Ok(Multipart { key: row.key, multipart_id });
         }
         let to = self.store.begin(&row.key).await?;
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         match take(&mut tx, id, upload::Receive {}).await {
             Ok(_) | Err(Refused::AlreadyThere | Refused::Illegal { .. } | Refused::Missing) => {}
             Err(Refused::Db(e)) => return Err(e.into()),

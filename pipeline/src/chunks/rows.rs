@@ -35,7 +35,7 @@ pub(super) async fn commit(
     arrived: Arrived<'_>,
     expiry: Duration,
 ) -> sqlx::Result<Option<u64>> {
-    let (mut tx, id) = (db.begin().await?, claim.upload);
+    let (mut tx, id) = (schema::begin(db).await?, claim.upload);
     let epoch = sqlx::query_scalar!(
         "SELECT epoch FROM uploads WHERE id = $1 AND state IN ('opened', 'receiving') FOR NO KEY UPDATE",
         id.uuid()

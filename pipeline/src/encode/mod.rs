@@ -70,7 +70,7 @@ pub enum RetryError {
 /// # Errors
 /// [`RetryError`].
 pub async fn retry(db: &PgPool, id: Id<Track>) -> Result<(), RetryError> {
-    let mut tx = db.begin().await?;
+    let mut tx = schema::begin(db).await?;
     // The job before the track, as everywhere (`publish`). What is refused below is rolled back with it.
     job::reopen(&mut tx, KIND, id.uuid()).await?;
     let stored = sqlx::query_scalar!(
@@ -227,7 +227,7 @@ impl Engine {
     }
 
     async fn conclude(&self, job: &Job, track: Id<Track>, ended: Ended) -> sqlx::Result<()> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         // The job before the track, as everywhere (`publish`).
         if !job::still_mine(&mut tx, job).await? {
             return Ok(());
@@ -257,7 +257,7 @@ impl Engine {
     }
 
     async fn give_back(&self, job: &Job) -> sqlx::Result<()> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = schema::begin(&self.db).await?;
         job::give_back(&mut tx, job).await?;
         tx.commit().await
     }

@@ -36,7 +36,7 @@ pub(super) struct Stored {
 }
 
 async fn fenced<'c>(db: &PgPool, job: &Job) -> Result<Tx<'c>, RowError> {
-    let mut tx = db.begin().await?;
+    let mut tx = schema::begin(db).await?;
     if !job::still_mine(&mut tx, job).await? {
         return Err(RowError::Lost);
     }

@@ -21,7 +21,7 @@ pub(super) async fn ingesting(db: &PgPool, owner: Id<Account>, title: &str) -> I
 
 /// It plays: one run of two rungs with `segments` of them each, and one more in the first.
 pub(super) async fn play(db: &PgPool, id: Id<Track>, segments: i32) {
-    let mut tx = db.begin().await.unwrap();
+    let mut tx = schema::begin(db).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "INSERT INTO runs (track_id, run, token, rate, first_samples, grid_samples, target_s) VALUES ('{id}', 1, 1, 48000, 4096, 4096, 6);
          INSERT INTO rungs (track_id, run, rung, name, codecs, bandwidth, init_key, init_len, init_sha)
@@ -45,14 +45,14 @@ pub(super) async fn store(db: &PgPool, id: Id<Track>) {
 
 /// All of it is there, `seconds` long.
 pub(super) async fn finish(db: &PgPool, id: Id<Track>, seconds: i64) {
-    let mut tx = db.begin().await.unwrap();
+    let mut tx = schema::begin(db).await.unwrap();
     let _took = take(&mut tx, id, track::Finish { run: 1, samples: seconds * 48_000 }).await.unwrap();
     tx.commit().await.unwrap();
 }
 
 /// It failed for good.
 pub(super) async fn fail(db: &PgPool, id: Id<Track>) {
-    let mut tx = db.begin().await.unwrap();
+    let mut tx = schema::begin(db).await.unwrap();
     let edge = track::Fail { reason: "unsupported_media".into(), detail: "This is no music.".into() };
     let _took = take(&mut tx, id, edge).await.unwrap();
     tx.commit().await.unwrap();
