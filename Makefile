@@ -47,7 +47,7 @@ bench: need-build need-test web ## Ours beside its peers, as ratios. ARGS="--onl
 bench-upload: need-bench web tools ## Uploads into S3 beside peers and a ceiling. ARGS=--long, --write
 	benches/run --only s3 $(ARGS)
 
-soak: need-test web clients tools nextest ## The upload engine for a long time. SUITE= SEED= COUNT= MINUTES= CASE=
+soak: need-test web clients tools nextest ## Uploads and media for a long time. SUITE= SEED= COUNT= MINUTES= CASE=
 	scripts/soak
 
 queries: need-build ## Ask a throw-away database about every query again, and rewrite .sqlx

@@ -238,3 +238,16 @@ async fn tags_come_along() {
     let tag = |key: &str| outcome.tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     assert_eq!((tag("title"), tag("artist")), (Some("Grüße"), Some("AB")));
 }
+
+#[tokio::test]
+async fn a_date_is_a_tag_like_any() {
+    // libav takes it apart with the C library's calendar.
+    let meta = ["-metadata", "creation_time=2026-02-03T04:05:06Z"];
+    let first = ["-movflags", "+faststart"];
+    for (name, more) in [("a.m4a", &first[..]), ("a.mka", &["-c:a", "flac"]), ("a.caf", &[]), ("a.wav", &[])] {
+        let outcome = run(order(), &ffmpeg(&song(1.0), &[], &[more, &meta].concat(), name)).await;
+        assert_eq!(outcome.failed, None, "{name}");
+        let is_told = outcome.tags.iter().any(|(key, value)| key == "creation_time" && value.starts_with("2026-02-03"));
+        assert!(is_told || name != "a.m4a", "{:?}", outcome.tags);
+    }
+}

@@ -8,5 +8,6 @@ mod fed;
 mod formats;
 mod locked;
 mod measured;
+mod mutated;
 mod refused;
 pub(crate) mod support;

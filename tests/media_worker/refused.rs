@@ -44,6 +44,15 @@ async fn the_index_last_cannot_be_streamed() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_said_to_lie_beyond_the_file_is_not_there() {
+    let mut file = ffmpeg(&song(1.0), &[], &["-c:a", "aac"], "a.m4a");
+    let audio = file.windows(4).position(|word| word == b"mdat").expect("audio") - 4;
+    file[audio..audio + 4].copy_from_slice(&0x7fff_0000u32.to_be_bytes());
+    let failed = run_ranges(&file).await.failed.expect("refused");
+    assert_eq!(failed.code, Code::CorruptMedia, "{failed}");
+}
+
+#[tokio::test]
 async fn video_without_sound_and_a_codec_off_the_list() {
     let args = ["-f", "lavfi", "-i", "color=s=64x64:d=1"];
     let video = ffmpeg(&song(1.0), &args, &["-map", "0:v", "-c:v", "mpeg4", "-movflags", "+faststart"], "v.mp4");

@@ -17,14 +17,13 @@ mod memory;
 mod nodes;
 mod overdue;
 mod patience;
-mod proof;
 mod seeded;
 mod small;
 mod steps;
 mod takeover;
 pub mod world;
 
-use crate::support::{app::App, s3::Settings};
+use crate::support::{app::App, proof, s3::Settings};
 
 /// A daemon on that store, with more settings.
 pub async fn app(store: Settings, more: &[(&str, &str)]) -> App {

@@ -11,6 +11,7 @@ pub mod line;
 pub mod parts;
 pub mod player;
 pub mod postgres;
+pub mod proof;
 pub mod s3;
 pub mod sound;
 pub mod statements;

@@ -93,6 +93,7 @@ fn work() -> Result<(), Trouble> {
     lockdown::end_at_panic();
     lockdown::descriptors();
     lockdown::allocator();
+    lockdown::calendar();
     let (inlet, outlet) = link::open().map_err(|_| Trouble::Orphaned)?;
     let mut inlet = inlet;
     let start = inlet.start()?;

@@ -58,6 +58,17 @@ pub(super) fn allocator() {
     }
 }
 
+/// The C library looks for its time zone the first time that it takes a time apart, which libav does with the date that a
+/// file names. Looked for now, it isn't later, when no file can be opened.
+pub(super) fn calendar() {
+    let epoch: libc::time_t = 0;
+    let mut parts = std::mem::MaybeUninit::<libc::tm>::uninit();
+    // SAFETY: both pointers are to locals of the right types; there is one thread.
+    unsafe {
+        libc::localtime_r(&epoch, parts.as_mut_ptr());
+    }
+}
+
 /// Limits, user and Landlock.
 pub(super) fn before_threads(bounds: &WorkerLimits) -> std::io::Result<Report> {
     limits(bounds)?;

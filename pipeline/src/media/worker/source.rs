@@ -111,7 +111,9 @@ impl Feeder {
 
 impl Read for Feeder {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.in_window().is_empty() && self.end.is_none_or(|end| self.at < end) {
+        // A header may point beyond the file; nobody is asked for what can't be there.
+        let end = self.end.or(self.size.filter(|_| self.access == Access::Ranges));
+        if self.in_window().is_empty() && end.is_none_or(|end| self.at < end) {
             let at = self.at;
             self.window = self.ask(at).map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
             self.window_at = at;
