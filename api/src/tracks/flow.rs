@@ -43,6 +43,8 @@ pub(crate) enum TrackError {
     NotRetryable,
     #[error("a title has 1 to {TITLE_MAX} characters")]
     Title,
+    #[error("a zoom is a multiple of the waveform's own")]
+    Zoom,
     #[error("the database failed")]
     Db(#[from] sqlx::Error),
     #[error("the engine failed")]
@@ -97,16 +99,35 @@ pub(crate) async fn stream(tracks: &Tracks, caller: &Caller, id: Id<Track>) -> R
     Ok(Stream { url, expires_at })
 }
 
-/// The peaks as the store has them.
-pub(crate) async fn peaks(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Bytes, TrackError> {
+/// The peaks as the store has them, or coarser.
+pub(crate) async fn peaks(
+    tracks: &Tracks,
+    owner: Id<Account>,
+    id: Id<Track>,
+    zoom: Option<i32>,
+) -> Result<Bytes, TrackError> {
+    if zoom.is_some() {
+        return Ok(waveform::write(&waveform(tracks, owner, id, zoom).await?).into());
+    }
     one(tracks, owner, id).await?;
     tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)
 }
 
 /// The same for who doesn't read .dat.
-pub(crate) async fn waveform(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Waveform, TrackError> {
-    let dat = peaks(tracks, owner, id).await?;
-    waveform::read(&dat).ok_or_else(|| TrackError::Engine(EngineError::Away("these peaks aren't a .dat".into())))
+pub(crate) async fn waveform(
+    tracks: &Tracks,
+    owner: Id<Account>,
+    id: Id<Track>,
+    zoom: Option<i32>,
+) -> Result<Waveform, TrackError> {
+    one(tracks, owner, id).await?;
+    let dat = tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)?;
+    let wave = waveform::read(&dat);
+    let wave = wave.ok_or_else(|| TrackError::Engine(EngineError::Away("these peaks aren't a .dat".into())))?;
+    match zoom {
+        Some(zoom) => waveform::zoomed(wave, zoom).ok_or(TrackError::Zoom),
+        None => Ok(wave),
+    }
 }
 
 pub(crate) async fn retry(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<View, TrackError> {

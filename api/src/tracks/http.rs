@@ -92,12 +92,15 @@ pub(crate) async fn stream(
 #[derive(Deserialize)]
 pub(crate) struct Format {
     format: Option<String>,
+    samples_per_pixel: Option<String>,
 }
 
 /// Waveform peaks: audiowaveform's binary .dat, or its JSON.
 #[utoipa::path(get, path = "/api/v1/tracks/{id}/waveform", tag = "tracks",
-    params(("id" = String, Path), ("format" = Option<String>, Query, description = "`json`, or nothing for .dat")),
+    params(("id" = String, Path), ("format" = Option<String>, Query, description = "`json`, or nothing for .dat"),
+    ("samples_per_pixel" = Option<i32>, Query, description = "How coarse: a multiple of 512, at most 1048576; 512 if absent")),
     responses((status = 200, content((Vec<u8> = "application/octet-stream"), (Waveform = "application/json"))),
+    (status = 400, description = "No such zoom (`bad_zoom`)"),
     (status = 404, description = "No such track of the caller's"),
     (status = 409, description = "There are no peaks yet (`no_peaks_yet`)")))]
 pub(crate) async fn waveform(
@@ -107,10 +110,11 @@ pub(crate) async fn waveform(
     Query(asked): Query<Format>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let zoom = asked.samples_per_pixel.map(|zoom| zoom.parse().map_err(|_| TrackError::Zoom)).transpose()?;
     let mut answer = if wants_json(asked.format.as_deref(), &headers) {
-        Json(flow::waveform(&tracks, caller.account, id).await?).into_response()
+        Json(flow::waveform(&tracks, caller.account, id, zoom).await?).into_response()
     } else {
-        let peaks = flow::peaks(&tracks, caller.account, id).await?;
+        let peaks = flow::peaks(&tracks, caller.account, id, zoom).await?;
         ([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], peaks).into_response()
     };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
@@ -181,6 +185,10 @@ impl From<TrackError> for Problem {
                 Self::conflict("not_retryable", "It hasn't failed, or its bytes aren't here to try again with.")
             }
             TrackError::Title => Self::bad_request("bad_title", "A title has 1 to 1000 characters."),
+            TrackError::Zoom => Self::bad_request(
+                "bad_zoom",
+                "samples_per_pixel is a multiple of the waveform's own, 512, up to 1048576.",
+            ),
             TrackError::Db(error) => error.into(),
             TrackError::Engine(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a track's verb failed");

@@ -195,3 +195,22 @@ async fn peaks_are_told_as_they_are_and_as_json() {
     assert_eq!(ada.get(&format!("{path}?format=json")).await, (200, json.clone()));
     assert_eq!(told(ada.ask(Method::GET, &path).header("accept", "application/json")).await, (200, json));
 }
+
+#[tokio::test]
+async fn peaks_come_as_coarse_as_they_are_wanted() {
+    let app = App::start().await;
+    let ada = app.user("Ada").await;
+    let id = ingesting(&app.db, ada.account, "T").await;
+    sqlx::query("UPDATE tracks SET peaks_key = 'p'").execute(&app.db).await.unwrap();
+    let head = [2_u32, 1, 44_100, 512, 3, 1].map(u32::to_le_bytes);
+    *app.engine.peaks.lock().unwrap() = Some([head.as_flattened(), &[0xff, 1, 0x80, 2, 0, 127]].concat().into());
+    let path = format!("/api/v1/tracks/{id}/waveform?samples_per_pixel");
+    let (status, json) = ada.get(&format!("{path}=1024&format=json")).await;
+    assert_eq!((status, &json["samples_per_pixel"], &json["data"]), (200, &json!(1024), &json!([-128, 2, 0, 127])));
+    let raw = ada.ask(Method::GET, &format!("{path}=1024")).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!((&raw[12..20], &raw[24..]), (&[0, 4, 0, 0, 2, 0, 0, 0][..], &[0x80, 2, 0, 127][..]));
+    for bad in ["", "x", "0", "-512", "513", "2097152", "99999999999"] {
+        let (status, problem) = ada.get(&format!("{path}={bad}")).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("bad_zoom")), "{bad}");
+    }
+}
