@@ -3,6 +3,7 @@
 
 #[cfg(debug_assertions)]
 mod contained;
+mod dressed;
 mod exact;
 mod fed;
 mod formats;

@@ -94,7 +94,7 @@ fn mp3_tag(source: &mut Feeder) -> Result<Option<mpeg::Tag>, Trouble> {
 /// The exact length that an MP4's headers give; reads the boxes and goes back to the start.
 fn m4a_length(source: &mut Feeder) -> Option<m4a::Length> {
     let at = find_moov(|at| source.peek(at, 16).and_then(|b| b.first_chunk().copied()))?;
-    m4a::length(&source.peek(at, m4a::MOOV_BYTES)?)
+    m4a::length(at, |at, len| source.peek(at, len))
 }
 
 fn open(source: Feeder, container: Container, can_seek: bool) -> Result<Input, Trouble> {
