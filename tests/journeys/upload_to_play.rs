@@ -107,6 +107,7 @@ async fn flac_comes_back_sample_by_sample() {
     assert_eq!((&track["state"], &track["lossless"]), (&"ready".into(), &true.into()), "{track}");
     let samples = source.len() as u64 / 2;
     assert_eq!((&track["samples"], &track["rate"]), (&samples.into(), &44_100.into()));
+    assert_eq!(track["start_pad"], 1024, "what the edit list of an AAC rung says");
     let rungs = assert_whole(&app, &track).await;
     assert_eq!(rungs.len(), 4);
     for (n, rung) in rungs.iter().enumerate() {

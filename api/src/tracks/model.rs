@@ -32,6 +32,9 @@ pub struct View {
     pub samples: Option<i64>,
     /// Samples per second of what plays.
     pub rate: Option<i32>,
+    /// Samples that an AAC decoder puts out before the music, as the init's edit list says; FLAC has none. With `samples` it
+    /// is what a player needs to join tracks without a gap.
+    pub start_pad: Option<i32>,
     /// Segments that every rung has.
     pub segments_ready: i64,
     /// Size of the source in bytes.

@@ -1,6 +1,6 @@
 -- A page of an owner's tracks, newest first, behind the place ($2, $3). The index tracks_owner_idx has this order.
 SELECT t.id, t.state, t.reason, t.detail, t.title, t.filename, t.size, t.sha256, t.stored_at, t.codec, t.lossless,
-       t.samples, t.rate, t.loudness, t.created_at,
+       t.samples, t.rate, t.priming, t.loudness, t.created_at,
        coalesce((SELECT min(made.n) FROM rungs r CROSS JOIN LATERAL (
                      SELECT count(*) AS n FROM segments s
                       WHERE s.track_id = r.track_id AND s.run = r.run AND s.rung = r.rung) made

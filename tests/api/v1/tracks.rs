@@ -60,7 +60,7 @@ async fn a_track_tells_where_it_stands() {
     let (status, told) = ada.get(&path).await;
     let created = told["created_at"].as_str().unwrap().to_owned();
     let begun = json!({ "id": id.to_string(), "state": "ingesting", "title": "Low tide", "filename": "a.flac",
-        "duration_ms": null, "samples": null, "rate": null, "segments_ready": 0, "size": null, "sha256": null,
+        "duration_ms": null, "samples": null, "rate": null, "start_pad": null, "segments_ready": 0, "size": null, "sha256": null,
         "loudness": null, "error": null, "codec": null, "lossless": null, "stored": false,
         "upload": { "offset": 4, "length": 10, "state": "opened" }, "created_at": created });
     assert_eq!((status, told), (200, begun));
