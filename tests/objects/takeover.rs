@@ -14,7 +14,7 @@ use super::{
     world::{PART, World},
 };
 use crate::support::{
-    app::App,
+    app::{App, PATIENCE},
     balancer::Balancer,
     s3::Strict,
     sound::noise,
@@ -105,6 +105,7 @@ async fn taken_over(world: &World, client: &Anywhere, n: usize) -> Duration {
     let mut status = client.patch(&upload, 0, &bytes).await;
     while status != 204 {
         assert!(matches!(status, 409 | 423), "{status}");
+        assert!(begun.elapsed() < PATIENCE, "it doesn't go over");
         let offset = tus::offset(holder, &upload).await as usize;
         status = client.patch(&upload, offset, &bytes[offset..]).await;
     }
