@@ -133,6 +133,7 @@ impl Proof {
         if self.is_soak {
             let report = json!({
                 "suite": self.suite, "seed": self.seed, "cases": self.done, "wanted": self.end, "failed": self.failed,
+                "commit": asked::<String>("COMMIT"),
                 "seconds": self.begun.elapsed().as_secs(), "figures": self.figures,
             });
             let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("soak");
