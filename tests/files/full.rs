@@ -44,7 +44,7 @@ async fn small() -> Option<(App, PathBuf)> {
 
 #[tokio::test]
 async fn a_full_store_says_so_and_recovers() {
-    // U9
+    // U9, UP-10
     let Some((app, store)) = small().await else {
         let may_skip = std::env::var("MILLRACE_SKIP_INTEGRATION").is_ok_and(|value| value == "1");
         assert!(

@@ -137,3 +137,19 @@ async fn everything_moves_to_a_bucket_and_back() {
     let (status, told, errors) = app.run(&["blobs", "verify"]);
     assert!(status.success(), "{told}{errors}");
 }
+
+#[tokio::test]
+async fn a_bucket_that_isnt_configured_is_missed_by_name() {
+    // UP-15, S3-7
+    let mut app = App::start().await;
+    tus::whole(&app, "x.bin", b"here").await;
+    let files = app.files("objects");
+    assert!(app.ended_by(rustix::process::Signal::TERM).success());
+    for args in [&["blobs", "migrate", "--to", "s3"][..], &["blobs", "migrate", "--to", "s3", "--json"]] {
+        let (status, told, errors) = app.run(args);
+        assert!(!status.success() && errors.contains("S3_BUCKET"), "{told}{errors}");
+    }
+    assert_eq!(app.files("objects"), files);
+    app.boot().await;
+    assert_eq!(app.ask("SELECT count(*) FROM tracks WHERE storage_backend = 'local' AND file_path <> ''").await, 1);
+}

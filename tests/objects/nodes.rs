@@ -171,7 +171,8 @@ async fn finished_elsewhere(app: &App, upload: &tus::Upload, bytes: &[u8]) {
 
 #[tokio::test]
 async fn one_node_encodes_and_another_serves() {
-    // HLS-11, UP-2: they share Postgres and the store; nothing is on anybody's disk, also while the upload is coming.
+    // HLS-4, HLS-8, HLS-11, UP-2, UP-14: they share Postgres and the store; nothing is on anybody's disk, also while the
+    // upload is coming.
     let store = Garage::start().await;
     let apps = nodes(&store.settings(), 2, &[]).await;
     let bytes = wav(30 * 44_100, 44_100);

@@ -13,6 +13,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn garage_keeps_the_contract() {
+    // UP-11: the same body as `a_folder_keeps_the_contract`.
     let garage = Garage::start().await;
     contract(&store(&garage.site())).await;
     assert!(

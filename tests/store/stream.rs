@@ -55,6 +55,7 @@ impl AsyncRead for Source {
 
 #[tokio::test]
 async fn happy() {
+    // UP-12, S3-1: from a reader that can't go back.
     let garage = Garage::start().await;
     let bytes = noise(25 * MIB + 17, 1);
     let object =
@@ -68,6 +69,7 @@ async fn happy() {
 
 #[tokio::test]
 async fn stream_error() {
+    // UP-12, UP-13: the caller hears the root, and nothing is left.
     let bytes = noise(25 * MIB, 2);
     let size = bytes.len() as u64;
     type Kind = fn(&StreamError) -> bool;
@@ -91,6 +93,7 @@ async fn stream_error() {
 
 #[tokio::test]
 async fn s3_upload_error() {
+    // UP-12, UP-16
     let bytes = noise(45 * MIB, 3);
     let strict = Strict::start();
     let refusal = Answer { status: 403, code: "AccessDenied" };
@@ -127,6 +130,7 @@ async fn what_cant_be_aborted_or_may_be_whole_is_named() {
 
 #[tokio::test]
 async fn three_parts_are_on_their_way_and_no_fourth_is_read() {
+    // S3-1
     let bytes = noise(65 * MIB, 5);
     let strict = Strict::start();
     let store = store(&strict.site());

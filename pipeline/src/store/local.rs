@@ -365,6 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_keeps_the_contract() {
+        // UP-11
         let folder = tempfile::tempdir().unwrap();
         super::super::contract::contract(&Local::open(folder.path()).unwrap()).await;
         // Whole or nothing: no file is left on its way.
