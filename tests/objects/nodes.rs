@@ -213,3 +213,26 @@ async fn one_node_encodes_and_another_serves() {
     }
     assert!(whole.is_some(), "the object is the file: {keys:?}");
 }
+
+#[tokio::test]
+async fn a_single_request_plays_on_the_other_node() {
+    // UP-24, HLS-8
+    let store = Strict::start();
+    let apps = nodes(&store.settings(), 2, &[]).await;
+    let bytes = wav(2 * 44_100, 44_100);
+    let post = tus::request(&apps[0], Method::POST, "/files").header("Upload-Length", bytes.len());
+    let post = post.header("Content-Type", tus::OCTETS);
+    let post = post.header("Upload-Metadata", tus::metadata(&[("filename", "x.wav")]));
+    let answer = post.body(bytes.clone()).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let upload = tus::upload(&answer);
+    let track = apps[1].settled(&upload.track).await;
+    assert_eq!((&track["state"], &track["sha256"]), (&"ready".into(), &tus::sha256(&bytes).into()), "{track}");
+    let entry = player::stream(&apps[1], &upload.track).await;
+    let rungs = player::rungs(&apps[1], &entry).await;
+    assert_eq!(rungs.len(), 4);
+    for rung in &rungs {
+        assert!(rung.is_ended() && player::download(&apps[1], rung).await.len() > 10_000);
+    }
+    assert!(apps.iter().all(|app| app.files("").is_empty()), "payload on a disk");
+}
