@@ -106,11 +106,10 @@ pub(crate) async fn peaks(
     id: Id<Track>,
     zoom: Option<i32>,
 ) -> Result<Bytes, TrackError> {
-    if zoom.is_some() {
-        return Ok(waveform::write(&waveform(tracks, owner, id, zoom).await?).into());
+    match zoom {
+        Some(_) => Ok(waveform::write(&waveform(tracks, owner, id, zoom).await?).into()),
+        None => stored_peaks(tracks, owner, id).await,
     }
-    one(tracks, owner, id).await?;
-    tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)
 }
 
 /// The same for who doesn't read .dat.
@@ -120,14 +119,17 @@ pub(crate) async fn waveform(
     id: Id<Track>,
     zoom: Option<i32>,
 ) -> Result<Waveform, TrackError> {
-    one(tracks, owner, id).await?;
-    let dat = tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)?;
-    let wave = waveform::read(&dat);
+    let wave = waveform::read(&stored_peaks(tracks, owner, id).await?);
     let wave = wave.ok_or_else(|| TrackError::Engine(EngineError::Away("these peaks aren't a .dat".into())))?;
     match zoom {
         Some(zoom) => waveform::zoomed(wave, zoom).ok_or(TrackError::Zoom),
         None => Ok(wave),
     }
+}
+
+async fn stored_peaks(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Bytes, TrackError> {
+    one(tracks, owner, id).await?;
+    tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)
 }
 
 pub(crate) async fn retry(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<View, TrackError> {

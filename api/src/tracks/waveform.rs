@@ -85,6 +85,7 @@ mod tests {
         assert_eq!(read(&dat(0, 1, &[])[..20]), None);
         assert_eq!(read(&dat(0, u32::MAX, &[0; 4])), None);
     }
+
     #[test]
     fn a_pixel_of_many_has_their_extremes() {
         let fine = dat(1, 5, &[0xff, 1, 0xf0, 2, 0xfe, 9, 0, 0, 3, 4]);
