@@ -5,12 +5,13 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::app;
-use crate::support::clamd::{Clamd, eicar};
 use crate::{
     postgres::daemon,
     support::{
         app::App,
-        chunks, ietf,
+        chunks,
+        clamd::{Clamd, eicar},
+        ietf,
         s3::Strict,
         sound::noise,
         tus::{self, OCTETS},
@@ -59,28 +60,26 @@ async fn bytes_are_counted_over_all_doors() {
     }
 }
 
-#[tokio::test]
-async fn open_uploads_are_counted_over_all_doors() {
+/// With this limit set to 3, one upload by each door is all, whichever is tried.
+async fn three_are_all(limit: &str, code: &str) {
     let store = Strict::start();
-    let app = app(store.settings(), &[("UPLOAD_ACCOUNT_OPEN", "3")]).await;
+    let app = app(store.settings(), &[(limit, "3")]).await;
     for door in DOORS {
         assert_eq!(created(&app, door, 10).await.0, 201, "{door}");
     }
     for door in DOORS {
-        assert_eq!(created(&app, door, 10).await, refused(429, "too_many_uploads"), "{door}");
+        assert_eq!(created(&app, door, 10).await, refused(429, code), "{door}");
     }
 }
 
 #[tokio::test]
+async fn open_uploads_are_counted_over_all_doors() {
+    three_are_all("UPLOAD_ACCOUNT_OPEN", "too_many_uploads").await;
+}
+
+#[tokio::test]
 async fn creations_are_counted_over_all_doors() {
-    let store = Strict::start();
-    let app = app(store.settings(), &[("UPLOAD_CREATIONS_PER_MINUTE", "3")]).await;
-    for door in DOORS {
-        assert_eq!(created(&app, door, 10).await.0, 201, "{door}");
-    }
-    for door in DOORS {
-        assert_eq!(created(&app, door, 10).await, refused(429, "too_fast"), "{door}");
-    }
+    three_are_all("UPLOAD_CREATIONS_PER_MINUTE", "too_fast").await;
 }
 
 /// Sends a file by this door; how its end was answered.

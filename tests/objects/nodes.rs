@@ -169,6 +169,16 @@ async fn finished_elsewhere(app: &App, upload: &tus::Upload, bytes: &[u8]) {
     }
 }
 
+/// The rungs of the whole file, as this node gives them to a player.
+async fn ready_at(app: &App, upload: &tus::Upload, bytes: &[u8]) -> Vec<player::List> {
+    let track = app.settled(&upload.track).await;
+    assert_eq!((&track["state"], &track["sha256"]), (&"ready".into(), &tus::sha256(bytes).into()), "{track}");
+    let entry = player::stream(app, &upload.track).await;
+    let rungs = player::rungs(app, &entry).await;
+    assert_eq!(rungs.len(), 4);
+    rungs
+}
+
 #[tokio::test]
 async fn one_node_encodes_and_another_serves() {
     // HLS-4, HLS-8, HLS-11, UP-2, UP-14: they share Postgres and the store; nothing is on anybody's disk, also while the
@@ -187,11 +197,7 @@ async fn one_node_encodes_and_another_serves() {
 
     socket.write_all(&bytes[sent..]).unwrap();
     assert_eq!(tus::answer(&mut socket).0, 204);
-    let track = apps[1].settled(&upload.track).await;
-    assert_eq!((&track["state"], &track["sha256"]), (&"ready".into(), &tus::sha256(&bytes).into()), "{track}");
-    let entry = player::stream(&apps[1], &upload.track).await;
-    let rungs = player::rungs(&apps[1], &entry).await;
-    assert_eq!(rungs.len(), 4);
+    let rungs = ready_at(&apps[1], &upload, &bytes).await;
     for rung in &rungs {
         assert!(rung.is_ended());
         let here = player::download(&apps[1], rung).await;
@@ -226,11 +232,7 @@ async fn a_single_request_plays_on_the_other_node() {
     let answer = post.body(bytes.clone()).send().await.unwrap();
     assert_eq!(answer.status(), 201);
     let upload = tus::upload(&answer);
-    let track = apps[1].settled(&upload.track).await;
-    assert_eq!((&track["state"], &track["sha256"]), (&"ready".into(), &tus::sha256(&bytes).into()), "{track}");
-    let entry = player::stream(&apps[1], &upload.track).await;
-    let rungs = player::rungs(&apps[1], &entry).await;
-    assert_eq!(rungs.len(), 4);
+    let rungs = ready_at(&apps[1], &upload, &bytes).await;
     for rung in &rungs {
         assert!(rung.is_ended() && player::download(&apps[1], rung).await.len() > 10_000);
     }
