@@ -9,6 +9,7 @@ pub mod contract;
 mod local;
 pub mod s3;
 mod stream;
+mod tails;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use time::OffsetDateTime;
 pub use local::Local;
 pub use s3::S3;
 pub use stream::{StreamError, StreamFailed, upload_stream};
+pub(crate) use tails::tail_read;
 
 /// Objects in one answer of [`Store::list`]; S3's own page.
 pub const LIST_MAX: usize = 1000;

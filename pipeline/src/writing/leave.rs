@@ -13,11 +13,8 @@ use crate::{
     limits::{JOIN_PARTS_IN_FLIGHT, TAILS_MAX},
     parts::{Piece, What},
     session::AppendError,
-    store::{Multipart, Part, Store, StoreError, Tail},
+    store::{Multipart, Part, Store, StoreError, Tail, tail_read},
 };
-
-/// Times that a tail may come back damaged. A line that does it more often is the store.
-const TAIL_READS_MAX: u32 = 3;
 
 impl Writing<'_> {
     /// The filling part is full: off to the store with it, behind those that are under way.
@@ -195,17 +192,4 @@ pub(crate) async fn put_twice(
     whole.extend(frames);
     store.put_tail(to, &copy, whole.clone()).await?;
     store.put_part(to, part, &[], part.off, whole).await
-}
-
-/// The bytes of a tail, as they were acknowledged. Damage on the way is another read; damage in the store is `Wrong`.
-async fn tail_read(store: &dyn Store, tail: &Tail) -> Result<Vec<Bytes>, StoreError> {
-    let mut found = 0;
-    for _ in 0..TAIL_READS_MAX {
-        let bytes = store.read_pieces(&tail.key, 0, usize::try_from(tail.len).unwrap_or(usize::MAX)).await?;
-        found = digest::crc64(&bytes);
-        if found == tail.crc64 && bytes.iter().map(|piece| piece.len() as u64).sum::<u64>() == tail.len {
-            return Ok(bytes);
-        }
-    }
-    Err(StoreError::Wrong { key: tail.key.clone(), what: format!("bytes with CRC {found:016x} came back") })
 }

@@ -10,12 +10,12 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType};
 use bytes::Bytes;
 
 use super::{
-    Listed, Multipart, Part, S3, StoreError, Tail, assert_own_key,
+    Listed, Multipart, Part, S3, StoreError, Tail,
     frames::{body, length},
     proof,
     refusal::Refusal,
 };
-use crate::digest::crc64;
+use crate::{digest::crc64, store::tail_read};
 
 /// Times that one part may arrive damaged. A line that does it more often is broken.
 const DAMAGED_MAX: u32 = 3;
@@ -66,7 +66,7 @@ impl S3 {
     ) -> Result<String, StoreError> {
         let mut bytes = Vec::with_capacity(tails.len() + frames.len());
         for tail in tails {
-            bytes.extend(self.tail_read(tail).await?);
+            bytes.extend(tail_read(self, tail).await?);
         }
         bytes.extend(frames);
         if length(&bytes) != part.len {
@@ -150,24 +150,6 @@ impl S3 {
                 put.map(|put| Told::new(put.e_tag, put.checksum_crc64_nvme)).map_err(|e| Refusal::of("PutObject", e))
             }
         }
-    }
-
-    /// The bytes of a tail, as they were acknowledged.
-    async fn tail_read(&self, tail: &Tail) -> Result<Vec<Bytes>, StoreError> {
-        assert_own_key(&tail.key);
-        let len = usize::try_from(tail.len).unwrap_or(usize::MAX);
-        for damaged in 1.. {
-            let bytes = self.pieces_read(&tail.key, 0, len).await?;
-            let found = crc64(&bytes);
-            if length(&bytes) == tail.len && found == tail.crc64 {
-                return Ok(bytes);
-            }
-            if damaged >= DAMAGED_MAX {
-                let what = format!("{} bytes with CRC {found:016x} came back", length(&bytes));
-                return Err(StoreError::Wrong { key: tail.key.clone(), what });
-            }
-        }
-        unreachable!("the loop ends by returning")
     }
 
     pub(super) async fn part_copied(
