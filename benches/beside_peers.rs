@@ -5,6 +5,7 @@
 //! upload          512 MiB in one PATCH                 beside  @tus/server, and a bare receive-hash-write
 //! ladder          the worker, offline                  beside  ffmpeg with the same rungs
 //! overlap         last byte of a paced upload → ready  beside  ffmpeg after that byte
+//! quality         the AAC coder's options              beside  each other, by noise to mask
 //! s3              uploads into S3 (`make bench-upload`) beside  peers, a bare receive-hash-send, the SDK alone
 //! ```
 //! Promise: sides take turns within a round, so that a busy machine hits all of them; medians with their spread; the run
@@ -18,6 +19,7 @@ mod ladder;
 mod leftovers;
 mod overlap;
 mod probe;
+mod quality;
 mod s3;
 mod server;
 mod sight;
@@ -78,6 +80,8 @@ enum Section {
     Ladder,
     Overlap,
     /// Not among those that run when none is named
+    Quality,
+    /// Nor this
     S3,
 }
 
@@ -153,6 +157,9 @@ fn run(options: Options) -> anyhow::Result<()> {
         Run { folder: server::folder("/tmp".as_ref())?, runtime, peers: options.peers, end: Instant::now() + time };
     if options.only == Some(Section::S3) {
         return s3::measure(&run, &options.programs, options.long, options.write).context("s3");
+    }
+    if options.only == Some(Section::Quality) {
+        return quality::measure(&run).context("quality");
     }
     let wants = |section| options.only.is_none_or(|only| only == section);
     let mut table = Table::default();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use pipeline::media::{Ladder, offline};
+use pipeline::media::{Ladder, ladder::PNS_BELOW_KBPS, offline};
 
 use crate::{
     Run, cost, overlap, sound,
@@ -99,6 +99,9 @@ pub fn ffmpeg(file: &Path, out: &Path, rungs: &[u32]) -> Command {
     command.args(["-c:a", "aac", "-aac_coder", "twoloop"]);
     for (n, kbit) in rungs.iter().enumerate() {
         command.args([format!("-b:a:{n}"), format!("{kbit}k")]);
+        if *kbit >= PNS_BELOW_KBPS {
+            command.args([format!("-aac_pns:a:{n}"), "0".into()]);
+        }
     }
     let variants: Vec<String> = (0..rungs.len()).map(|n| format!("a:{n}")).collect();
     // Several commands share the folder: names carry the bitrate where there is one rung.

@@ -10,8 +10,6 @@ use super::ladder::{self, Grid, PlannedRung};
 use super::wire::{Finished, Header, Hello, Kind, Refused};
 use super::{Access, Event, Order, Source, Tag, fmp4, limits, peaks};
 
-/// How far the decoder may be ahead of the slowest rung, on top of one whole segment: the queues' length, twice.
-const AHEAD_SAMPLES: u64 = 2 * super::worker::QUEUE_SAMPLES;
 /// A container's or codec's name.
 const NAME_BYTES: usize = 64;
 /// Longer priming than any AAC encoder has.
@@ -187,7 +185,7 @@ impl Guard {
         let grid = self.source.as_ref().map(|s| s.grid).ok_or_else(|| Breach("progress before opening".into()))?;
         let slowest = self.rungs.iter().map(|r| r.end).min().unwrap_or_default();
         // Progress buys processor time, so it has to be paid for in segments.
-        let most = slowest + grid.grid_samples.max(grid.first_samples) + AHEAD_SAMPLES;
+        let most = slowest + grid.grid_samples.max(grid.first_samples) + self.ahead_samples();
         if samples < self.decoded || samples > most {
             return breach(format!("claims {samples} samples when the slowest rung has {slowest}"));
         }
@@ -196,12 +194,18 @@ impl Guard {
     }
 
     fn peaks(&mut self, first: u64, pairs: Bytes) -> Result<Event, Breach> {
-        let most = self.decoded / u64::from(peaks::SAMPLES_PER_PAIR) + 2 * AHEAD_SAMPLES;
+        let most = self.decoded / u64::from(peaks::SAMPLES_PER_PAIR) + 2 * self.ahead_samples();
         if !pairs.len().is_multiple_of(2) || first * 2 != self.pairs.len() as u64 || first > most {
             return breach(format!("peaks at {first} out of order"));
         }
         self.pairs.extend_from_slice(&pairs);
         Ok(Event::PeaksPart { first, pairs })
+    }
+
+    /// How far the decoder may be ahead of the slowest rung, on top of one whole segment.
+    fn ahead_samples(&self) -> u64 {
+        let aac = self.order.ladder.rungs().iter().filter(|rung| matches!(rung, ladder::RungSpec::Aac(_))).count();
+        super::worker::ahead_samples(self.order.cores, aac)
     }
 
     fn done(&mut self, finished: Finished) -> Result<Said, Breach> {
@@ -249,7 +253,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn guard() -> Guard {
-        let mut guard = Guard::new(Order::stream(Ladder::parse("aac:64k,flac").unwrap(), 6, "none".into()));
+        let order = Order::stream(Ladder::parse("aac:64k,flac").unwrap(), 6, "none".into());
+        let mut guard = Guard::new(Order { cores: 1, ..order });
         let hello = Hello {
             libavcodec: String::new(),
             libavformat: String::new(),

@@ -53,6 +53,9 @@ pub struct Order {
     pub size: Option<u64>,
     /// What the worker may use up.
     pub limits: WorkerLimits,
+    /// Processors to work on: where there are more than rungs, a long track is encoded at several places at once. What is
+    /// made doesn't depend on it.
+    pub cores: usize,
     /// The binary that holds the worker, normally the running one.
     pub exe: PathBuf,
     /// Makes the worker misbehave.
@@ -69,6 +72,7 @@ impl Order {
             access: Access::Stream,
             size: None,
             limits: WorkerLimits::default(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             exe,
             #[cfg(debug_assertions)]
             fault: None,

@@ -117,6 +117,7 @@ pub(crate) struct Start {
     pub(crate) access: Access,
     pub(crate) size: Option<u64>,
     pub(crate) limits: WorkerLimits,
+    pub(crate) cores: usize,
     #[cfg(debug_assertions)]
     pub(crate) fault: Option<super::worker::fault::Fault>,
 }

@@ -1,44 +1,41 @@
 //! The sandboxed worker: what the re-executed binary runs.
 //!
 //! Order: descriptors, order, limits, Landlock, threads, system-call filter, `Hello` — and only then the first source byte.
-//! Inside: this thread reads and decodes; one thread per rung encodes; one measures. The queues are bounded in samples,
-//! so the rungs advance together and memory stays flat.
+//! Inside: this thread reads and decodes; others encode and one measures (`crew`). The queues are bounded in samples, so
+//! the rungs advance together and memory stays flat.
 //! Absent: files, network, environment, a clock. Waiting is the daemon's business.
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Barrier, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Mutex;
 
 use super::failure::Code;
-use super::ladder::{Grid, PlannedRung};
 use super::limits;
 use super::wire::{Finished, Hello, Kind, Start};
+use crew::Crew;
 use link::{Inlet, Outlet};
-use pcm::Block;
+pub(super) use stretch::ahead_samples;
 
 mod av;
+mod crew;
 mod decode;
 mod encode;
 #[cfg(debug_assertions)]
 pub mod fault;
+mod line;
 mod link;
 mod lockdown;
 mod m4a;
 mod meter;
+mod mux;
 mod pcm;
 mod shape;
 mod source;
+mod stretch;
 mod track;
 
 /// The hidden argument by which the binary knows that it was re-executed as a worker.
 pub const ARGUMENT: &str = "media-worker";
-
-/// Blocks that may wait for one encoder: 1.5 s of audio, so a slow rung holds the others back early.
-const QUEUE_BLOCKS: usize = 16;
-/// The same in samples.
-pub(super) const QUEUE_SAMPLES: u64 = QUEUE_BLOCKS as u64 * pcm::BLOCK_SAMPLES as u64;
 
 /// Exit status when the daemon is gone: there is nobody to tell.
 const ORPHANED: u8 = 3;
@@ -50,35 +47,14 @@ pub(crate) enum Trouble {
     Refused(Code, String),
     /// The socket is closed.
     Orphaned,
+    /// Another thread stopped; it says why.
+    Stopped,
 }
 
 impl Trouble {
     fn refused<T>(code: Code, text: impl Into<String>) -> Result<T, Self> {
         Err(Self::Refused(code, text.into()))
     }
-}
-
-/// What an encoder or the meter is fed.
-enum Feed {
-    /// First of all: what to make.
-    Begin(Task),
-    /// More audio.
-    Pcm(Arc<Block>),
-    /// All audio has come. A queue that closes without it means: drop everything.
-    End,
-}
-
-#[derive(Clone)]
-struct Task {
-    grid: Grid,
-    /// None for the meter.
-    rung: Option<PlannedRung>,
-}
-
-/// A thread that was started before the lock-down, idle until it gets its task.
-struct Hand {
-    feed: SyncSender<Feed>,
-    thread: JoinHandle<Result<u32, Trouble>>,
 }
 
 /// Runs the worker on the socket that is descriptor 0, and never returns to the command line.
@@ -109,15 +85,16 @@ fn work() -> Result<(), Trouble> {
         Err(e) => return say_failed(&outlet, Code::WorkerSandbox, format!("could not lock itself in: {e}")),
     };
     av::silence();
-    let hands = hire(&start, &outlet).map_err(|_| Trouble::Orphaned)?;
+    let crew = crew::hire(&start, &outlet).map_err(|_| Trouble::Orphaned)?;
     hello.seccomp = lockdown::filter_calls().is_ok();
     link::send_json(&outlet, Kind::Hello, &hello)?;
     if !hello.seccomp {
         return Err(Trouble::Orphaned);
     }
-    match perform(start, inlet, &outlet, hands) {
+    match perform(start, inlet, &outlet, crew) {
         Ok(finished) => link::send_json(&outlet, Kind::Done, &finished),
         Err(Trouble::Refused(code, text)) => say_failed(&outlet, code, text),
+        Err(Trouble::Stopped) => say_failed(&outlet, Code::WorkerCrashed, "an encoder stopped".to_owned()),
         Err(orphaned) => Err(orphaned),
     }
 }
@@ -127,99 +104,14 @@ fn say_failed(outlet: &Mutex<Outlet>, code: Code, mut text: String) -> Result<()
     link::send_json(outlet, Kind::Failed, &super::wire::Refused { code, text })
 }
 
-/// One thread per rung that might be made, and the meter's. All are past their start when this returns: a thread that
-/// is still starting when the filter lands would be killed by it.
-fn hire(start: &Start, outlet: &Arc<Mutex<Outlet>>) -> std::io::Result<Vec<Hand>> {
-    let count = start.ladder.rungs().len() + 1;
-    let barrier = Arc::new(Barrier::new(count + 1));
-    let hands: Result<Vec<_>, _> = (0..count)
-        .map(|_| {
-            let (feed, feeds) = sync_channel(QUEUE_BLOCKS);
-            let (barrier, outlet) = (Arc::clone(&barrier), Arc::clone(outlet));
-            let thread = std::thread::Builder::new().stack_size(limits::THREAD_STACK_BYTES).spawn(move || {
-                barrier.wait();
-                toil(&feeds, &outlet)
-            })?;
-            Ok(Hand { feed, thread })
-        })
-        .collect();
-    if hands.is_ok() {
-        barrier.wait();
-    }
-    hands
-}
-
-/// Waits for a task and does it. Without one, the rung isn't made.
-fn toil(feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<u32, Trouble> {
-    match feeds.recv() {
-        Ok(Feed::Begin(Task { grid, rung: Some(rung) })) => encode::run(&rung, grid, feeds, outlet),
-        Ok(Feed::Begin(Task { grid, rung: None })) => meter::run(grid.rate, feeds, outlet).map(|()| 0),
-        Ok(Feed::Pcm(_) | Feed::End) | Err(_) => Ok(0),
-    }
-}
-
 /// Reads, decodes and hands out; then gathers what the others made.
-fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<Hand>) -> Result<Finished, Trouble> {
+fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, mut crew: Crew) -> Result<Finished, Trouble> {
     let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
-    let mut crew = Crew { idle: hands, busy: vec![] };
     let decoded = decode::run(start, source, outlet, &mut crew);
     let gathered = crew.gather(decoded.is_ok());
-    // A hand that failed closes its queue, which the decoder sees as a stop: the hand's reason is the true one.
-    let priming = match (&decoded, gathered) {
-        (Err(Trouble::Refused(Code::WorkerCrashed, _)) | Ok(_), Err(trouble)) => return Err(trouble),
-        (_, Ok(priming)) => priming,
-        (Err(_), Err(_)) => vec![],
-    };
-    Ok(Finished { samples: decoded?, priming })
-}
-
-/// The threads and their queues.
-struct Crew {
-    idle: Vec<Hand>,
-    busy: Vec<Hand>,
-}
-
-impl Crew {
-    /// Gives each rung its thread, and the meter the last one.
-    fn begin(&mut self, plan: &[PlannedRung], grid: Grid) -> Result<(), Trouble> {
-        let tasks = plan.iter().cloned().map(Some).chain([None]);
-        for rung in tasks {
-            let hand = self.idle.pop().ok_or_else(stopped)?;
-            hand.feed.send(Feed::Begin(Task { grid, rung })).map_err(|_| stopped())?;
-            self.busy.push(hand);
-        }
-        self.idle.clear();
-        Ok(())
+    // A thread that failed closes its queue, which the decoder sees as a stop: the thread's reason is the true one.
+    match (decoded, gathered) {
+        (Ok(samples), Ok(priming)) => Ok(Finished { samples, priming }),
+        (Ok(_) | Err(Trouble::Stopped), Err(trouble)) | (Err(trouble), _) => Err(trouble),
     }
-
-    fn hand_out(&self, block: Block) -> Result<(), Trouble> {
-        let block = Arc::new(block);
-        self.busy.iter().try_for_each(|hand| hand.feed.send(Feed::Pcm(Arc::clone(&block))).map_err(|_| stopped()))
-    }
-
-    /// Ends every queue, as a whole track or not, and waits for every thread: the rungs' primings, or the first trouble.
-    fn gather(self, is_whole: bool) -> Result<Vec<u32>, Trouble> {
-        drop(self.idle);
-        let ends: Vec<_> = self
-            .busy
-            .into_iter()
-            .map(|Hand { feed, thread }| {
-                if is_whole {
-                    // An error means that the thread has stopped: joining it says why.
-                    let _ = feed.send(Feed::End);
-                }
-                thread
-            })
-            .collect();
-        let mut primings: Vec<u32> = ends
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(stopped())))
-            .collect::<Result<_, _>>()?;
-        primings.pop(); // the meter's
-        Ok(primings)
-    }
-}
-
-fn stopped() -> Trouble {
-    Trouble::Refused(Code::WorkerCrashed, "an encoder stopped".to_owned())
 }

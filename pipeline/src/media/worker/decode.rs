@@ -9,11 +9,12 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::frame::Audio;
 use ffmpeg_next::{Dictionary, Error, Packet};
 
+use super::crew::Crew;
 use super::link::{self, Outlet};
 use super::shape::Shaper;
 use super::source::Feeder;
 use super::track::{Track, decoders};
-use super::{Crew, Trouble, av, m4a};
+use super::{Trouble, av, m4a};
 use crate::media::failure::Code;
 use crate::media::sniff::{Container, HEAD_BYTES, Sniffed, find_moov, sniff};
 use crate::media::wire::{Kind, Start};

@@ -1,153 +1,108 @@
-//! One rung: an encoder, a muxer into memory, and the cuts.
+//! One encoder: blocks in, packets out, each at its place.
 //!
-//! Promise: segment `n` holds the packets whose presentation time lies in `[grid.start(n), grid.start(n + 1))`; the priming
-//! goes to the first. The same input gives the same bytes: one thread, bit-exact flags, no time, no version.
-
-use std::io::Write;
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Promise: the same input gives the same bytes: one thread, bit-exact flags.
 
 use ffmpeg_next::codec::{self, encoder};
 use ffmpeg_next::format::Sample;
-use ffmpeg_next::format::context::{Output, StreamIo};
 use ffmpeg_next::format::sample::Type;
 use ffmpeg_next::frame::Audio;
 use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational, threading};
 
-use super::link::{self, Outlet};
-use super::pcm::{BLOCK_SAMPLES, Block};
-use super::{Feed, Trouble, av};
+use super::pcm::{BLOCK_SAMPLES, Floats};
+use super::{Trouble, av};
 use crate::media::failure::Code;
-use crate::media::ladder::{Grid, PlannedRung, RungSpec};
-use crate::media::wire::Kind;
+use crate::media::ladder::{PNS_BELOW_KBPS, PlannedRung, RungSpec};
 
 /// Samples of an AAC frame.
-const AAC_SAMPLES: usize = 1024;
-/// The muxer's flags: cuts where we say, the edit list in the init, offsets from the moof, no trailer.
-const MOVFLAGS: &str = "frag_custom+delay_moov+default_base_moof+skip_trailer";
+pub(super) const AAC_SAMPLES: usize = 1024;
 
-/// Encodes everything that comes; the priming.
-pub(super) fn run(
-    rung: &PlannedRung,
-    grid: Grid,
-    feeds: &Receiver<Feed>,
-    outlet: &Mutex<Outlet>,
-) -> Result<u32, Trouble> {
-    let mut made = Rung::open(rung, grid, outlet).map_err(|e| trouble(rung, e))?;
-    loop {
-        match feeds.recv() {
-            Ok(Feed::Pcm(block)) => {
-                #[cfg(debug_assertions)]
-                super::fault::on_block(outlet);
-                made.encode(&block)?;
-            }
-            Ok(_) => return made.finish(),
-            Err(_) => return Ok(0),
-        }
-    }
-}
-
-fn trouble(rung: &PlannedRung, error: Error) -> Trouble {
-    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
-    Trouble::Refused(code, format!("encoding {}: {error}", rung.name))
-}
-
-struct Rung<'a> {
+/// An encoder of one rung, or of a stretch of it.
+pub(super) struct Coder<'a> {
     plan: &'a PlannedRung,
-    grid: Grid,
-    outlet: &'a Mutex<Outlet>,
+    rate: u32,
     encoder: encoder::Audio,
-    muxer: Output,
-    sink: Sink,
-    /// The segment being filled.
-    n: u32,
-    has_init: bool,
-    /// Samples fed so far.
+    /// The place behind the last sample fed.
     fed: i64,
 }
 
-impl<'a> Rung<'a> {
-    fn open(plan: &'a PlannedRung, grid: Grid, outlet: &'a Mutex<Outlet>) -> Result<Self, Error> {
-        let encoder = open_encoder(plan, grid.rate)?;
-        let sink = Sink::default();
-        let mut muxer = ffmpeg_next::format::output_to_stream(StreamIo::from_write(sink.clone())?, None, Some("mp4"))?;
-        let time_base = Rational(1, grid.rate as i32);
-        muxer.add_stream_with(&encoder)?.set_time_base(time_base);
-        let options: Dictionary<'_> =
-            [("movflags", MOVFLAGS), ("fflags", "+bitexact"), ("strict", "experimental")].iter().collect();
-        muxer.write_header_with(options)?;
-        Ok(Self { plan, grid, outlet, encoder, muxer, sink, n: 0, has_init: false, fed: 0 })
+impl<'a> Coder<'a> {
+    /// One that is fed from the sample at `from` on.
+    pub(super) fn open(plan: &'a PlannedRung, rate: u32, from: i64) -> Result<Self, Trouble> {
+        let encoder = open_encoder(plan, rate).map_err(|e| trouble(plan, e))?;
+        Ok(Self { plan, rate, encoder, fed: from })
     }
 
-    fn encode(&mut self, block: &Block) -> Result<(), Trouble> {
-        let step = if self.plan.spec == RungSpec::Flac { BLOCK_SAMPLES } else { AAC_SAMPLES };
-        let mut at = 0;
-        while at < block.len() {
-            let end = block.len().min(at + step);
-            let mut frame = match self.plan.bits {
-                0 => floats(block, at, end),
-                16 => shorts(block, at, end),
-                _ => longs(block, at, end),
-            };
-            frame.set_rate(self.grid.rate);
-            frame.set_pts(Some(self.fed));
-            self.fed += (end - at) as i64;
-            at = end;
-            self.encoder.send_frame(&frame).map_err(|e| trouble(self.plan, e))?;
-            self.drain()?;
+    /// What a muxer has to know.
+    pub(super) fn encoder(&self) -> &encoder::Audio {
+        &self.encoder
+    }
+
+    /// Samples that it puts before the first of the source.
+    pub(super) fn priming(&self) -> u32 {
+        av::initial_padding(&self.encoder)
+    }
+
+    /// Encodes a block for AAC.
+    pub(super) fn floats(&mut self, block: &Floats, out: &mut Vec<Packet>) -> Result<(), Trouble> {
+        for at in (0..block.left.len()).step_by(AAC_SAMPLES) {
+            let end = block.left.len().min(at + AAC_SAMPLES);
+            let mut frame = Audio::new(Sample::F32(Type::Planar), end - at, ChannelLayout::STEREO);
+            frame.plane_mut::<f32>(0).copy_from_slice(&block.left[at..end]);
+            frame.plane_mut::<f32>(1).copy_from_slice(&block.right[at..end]);
+            self.frame(frame, end - at, out)?;
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<u32, Trouble> {
-        self.encoder.send_eof().map_err(|e| trouble(self.plan, e))?;
-        self.drain()?;
-        self.cut()?;
-        Ok(av::initial_padding(&self.encoder))
+    /// Encodes a block for FLAC: left and right by turns, left-justified in 32 bits.
+    pub(super) fn ints(&mut self, ints: &[i32], out: &mut Vec<Packet>) -> Result<(), Trouble> {
+        let samples = ints.len() / 2;
+        let frame = if self.plan.bits == 16 {
+            let mut frame = Audio::new(Sample::I16(Type::Packed), samples, ChannelLayout::STEREO);
+            for (to, from) in frame.plane_mut::<i16>(0).iter_mut().zip(ints) {
+                *to = (*from >> 16) as i16;
+            }
+            frame
+        } else {
+            let mut frame = Audio::new(Sample::I32(Type::Packed), samples, ChannelLayout::STEREO);
+            frame.plane_mut::<i32>(0).copy_from_slice(ints);
+            frame
+        };
+        self.frame(frame, samples, out)
     }
 
-    fn drain(&mut self) -> Result<(), Trouble> {
+    /// Lets out what is held back.
+    pub(super) fn finish(&mut self, out: &mut Vec<Packet>) -> Result<(), Trouble> {
+        self.encoder.send_eof().map_err(|e| trouble(self.plan, e))?;
+        self.drain(out)
+    }
+
+    fn frame(&mut self, mut frame: Audio, samples: usize, out: &mut Vec<Packet>) -> Result<(), Trouble> {
+        frame.set_rate(self.rate);
+        frame.set_pts(Some(self.fed));
+        self.fed += samples as i64;
+        self.encoder.send_frame(&frame).map_err(|e| trouble(self.plan, e))?;
+        self.drain(out)
+    }
+
+    fn drain(&mut self, out: &mut Vec<Packet>) -> Result<(), Trouble> {
         loop {
             let mut packet = Packet::empty();
             match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => self.write(packet)?,
+                // FLAC ends with an empty packet that carries a digest for the header; the header is long out. AAC may end
+                // with one that begins behind the sound.
+                Ok(()) if packet.size() == 0 || packet.pts().unwrap_or(0) >= self.fed => {}
+                Ok(()) => out.push(packet),
                 Err(Error::Eof | Error::Other { errno: libc::EAGAIN }) => return Ok(()),
                 Err(e) => return Err(trouble(self.plan, e)),
             }
         }
     }
+}
 
-    fn write(&mut self, mut packet: Packet) -> Result<(), Trouble> {
-        // FLAC ends with an empty packet that carries a digest for the header; the header is long out.
-        let starts_at = packet.pts().unwrap_or(0);
-        if packet.size() == 0 || starts_at >= self.fed {
-            return Ok(());
-        }
-        while starts_at >= self.grid.start(self.n + 1) as i64 {
-            self.cut()?;
-        }
-        packet.set_stream(0);
-        packet.write(&mut self.muxer).map_err(|e| trouble(self.plan, e))?;
-        Ok(())
-    }
-
-    /// Ends a segment and sends it, after the init if it is the first.
-    fn cut(&mut self) -> Result<(), Trouble> {
-        if !self.has_init {
-            let init = self.flush()?;
-            link::send(self.outlet, Kind::Init, self.plan.rung, 0, &init)?;
-            self.has_init = true;
-        }
-        let segment = self.flush()?;
-        link::send(self.outlet, Kind::Segment, self.plan.rung, u64::from(self.n), &segment)?;
-        self.n += 1;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<Vec<u8>, Trouble> {
-        av::flush(&mut self.muxer).map_err(|e| trouble(self.plan, e))?;
-        Ok(self.sink.take())
-    }
+pub(super) fn trouble(rung: &PlannedRung, error: Error) -> Trouble {
+    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
+    Trouble::Refused(code, format!("encoding {}: {error}", rung.name))
 }
 
 fn open_encoder(plan: &PlannedRung, rate: u32) -> Result<encoder::Audio, Error> {
@@ -170,6 +125,9 @@ fn open_encoder(plan: &PlannedRung, rate: u32) -> Result<encoder::Audio, Error> 
         RungSpec::Aac(kbps) => {
             encoder.set_bit_rate(kbps as usize * 1000);
             options.set("aac_coder", "twoloop");
+            if kbps >= PNS_BELOW_KBPS {
+                options.set("aac_pns", "0");
+            }
         }
         RungSpec::Flac => {
             options.set("frame_size", &BLOCK_SAMPLES.to_string());
@@ -179,47 +137,4 @@ fn open_encoder(plan: &PlannedRung, rate: u32) -> Result<encoder::Audio, Error> 
         }
     }
     encoder.open_as_with(found, options)
-}
-
-fn floats(block: &Block, at: usize, end: usize) -> Audio {
-    let mut frame = Audio::new(Sample::F32(Type::Planar), end - at, ChannelLayout::STEREO);
-    frame.plane_mut::<f32>(0).copy_from_slice(&block.left[at..end]);
-    frame.plane_mut::<f32>(1).copy_from_slice(&block.right[at..end]);
-    frame
-}
-
-fn shorts(block: &Block, at: usize, end: usize) -> Audio {
-    let mut frame = Audio::new(Sample::I16(Type::Packed), end - at, ChannelLayout::STEREO);
-    let from = &block.ints[2 * at..2 * end];
-    for (to, from) in frame.plane_mut::<i16>(0).iter_mut().zip(from) {
-        *to = (*from >> 16) as i16;
-    }
-    frame
-}
-
-fn longs(block: &Block, at: usize, end: usize) -> Audio {
-    let mut frame = Audio::new(Sample::I32(Type::Packed), end - at, ChannelLayout::STEREO);
-    frame.plane_mut::<i32>(0).copy_from_slice(&block.ints[2 * at..2 * end]);
-    frame
-}
-
-/// Where the muxer writes.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Sink {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

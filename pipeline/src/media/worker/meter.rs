@@ -5,8 +5,9 @@ use std::sync::mpsc::Receiver;
 
 use ebur128::{EbuR128, Mode};
 
+use super::Trouble;
+use super::crew::Feed;
 use super::link::{self, Outlet};
-use super::{Feed, Trouble};
 use crate::media::Loudness;
 use crate::media::failure::Code;
 use crate::media::peaks::{Folder, SAMPLES_PER_PAIR};
@@ -24,7 +25,7 @@ pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> 
     let pairs_at_once = (rate / SAMPLES_PER_PAIR) as usize;
     loop {
         let block = match feeds.recv() {
-            Ok(Feed::Pcm(block)) => block,
+            Ok(Feed::Floats(_, block)) => block,
             Ok(_) => break,
             Err(_) => return Ok(()),
         };

@@ -11,15 +11,21 @@ pub(super) const BLOCK_SAMPLES: usize = 4096;
 /// Up to [`BLOCK_SAMPLES`] stereo samples; only the last is shorter.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    pub(super) left: Vec<f32>,
-    pub(super) right: Vec<f32>,
+    pub(super) floats: Floats,
     /// Left and right by turns; empty when no rung wants it.
     pub(super) ints: Vec<i32>,
 }
 
+/// The same for AAC and the meter.
+#[derive(Debug, Default)]
+pub(super) struct Floats {
+    pub(super) left: Vec<f32>,
+    pub(super) right: Vec<f32>,
+}
+
 impl Block {
     pub(super) fn len(&self) -> usize {
-        self.left.len()
+        self.floats.left.len()
     }
 }
 

@@ -9,8 +9,9 @@ use ffmpeg_next::frame::Audio;
 use ffmpeg_next::software::resampling;
 use ffmpeg_next::{ChannelLayout, Dictionary};
 
-use super::pcm::{self, BLOCK_SAMPLES, Block, Plane};
-use super::{Crew, Trouble};
+use super::Trouble;
+use super::crew::Crew;
+use super::pcm::{self, BLOCK_SAMPLES, Block, Floats, Plane};
 use crate::media::failure::Code;
 
 const FLOATS: Sample = Sample::F32(Type::Planar);
@@ -62,7 +63,7 @@ impl Shaper {
     }
 
     /// Takes `count` samples of a frame, from its start.
-    pub(super) fn take(&mut self, frame: &Audio, count: usize, crew: &Crew) -> Result<(), Trouble> {
+    pub(super) fn take(&mut self, frame: &Audio, count: usize, crew: &mut Crew) -> Result<(), Trouble> {
         if count == 0 {
             return Ok(());
         }
@@ -86,7 +87,7 @@ impl Shaper {
     }
 
     /// Lets out what is held back; the number of samples made.
-    pub(super) fn finish(&mut self, crew: &Crew) -> Result<u64, Trouble> {
+    pub(super) fn finish(&mut self, crew: &mut Crew) -> Result<u64, Trouble> {
         if self.converter.is_some() {
             let (from, to) = (u64::from(self.source_rate), u64::from(self.rate));
             let exact = ((self.taken * to + from / 2) / from).max(u64::from(self.taken > 0));
@@ -112,7 +113,7 @@ impl Shaper {
     }
 
     /// Runs the converter, or empties it, up to `exact` samples in all.
-    fn convert(&mut self, input: Option<&Audio>, exact: u64, crew: &Crew) -> Result<(), Trouble> {
+    fn convert(&mut self, input: Option<&Audio>, exact: u64, crew: &mut Crew) -> Result<(), Trouble> {
         loop {
             let Some(converter) = &mut self.converter else { return Ok(()) };
             let taken = input.map_or(0, |i| i.samples() as u64) * u64::from(self.rate) / u64::from(self.source_rate);
@@ -137,15 +138,15 @@ impl Shaper {
     }
 
     /// Appends samples and hands out every full block.
-    fn keep(&mut self, left: &Plane, right: &Plane, most: usize, crew: &Crew) -> Result<(), Trouble> {
+    fn keep(&mut self, left: &Plane, right: &Plane, most: usize, crew: &mut Crew) -> Result<(), Trouble> {
         let (lf, rf) = (left.floats(), right.floats());
         let ints = self.flac_bits.map(|bits| (left.ints(bits), right.ints(bits)));
         let count = lf.len().min(most);
         let mut at = 0;
         while at < count {
             let end = count.min(at + BLOCK_SAMPLES - self.filling.len());
-            self.filling.left.extend_from_slice(&lf[at..end]);
-            self.filling.right.extend_from_slice(&rf[at..end]);
+            self.filling.floats.left.extend_from_slice(&lf[at..end]);
+            self.filling.floats.right.extend_from_slice(&rf[at..end]);
             if let Some((li, ri)) = &ints {
                 self.filling.ints.extend(li[at..end].iter().zip(&ri[at..end]).flat_map(|(l, r)| [*l, *r]));
             }
@@ -157,10 +158,9 @@ impl Shaper {
         Ok(())
     }
 
-    fn hand_out(&mut self, crew: &Crew) -> Result<(), Trouble> {
+    fn hand_out(&mut self, crew: &mut Crew) -> Result<(), Trouble> {
         let empty = Block {
-            left: Vec::with_capacity(BLOCK_SAMPLES),
-            right: Vec::with_capacity(BLOCK_SAMPLES),
+            floats: Floats { left: Vec::with_capacity(BLOCK_SAMPLES), right: Vec::with_capacity(BLOCK_SAMPLES) },
             ints: Vec::with_capacity(if self.flac_bits.is_some() { 2 * BLOCK_SAMPLES } else { 0 }),
         };
         let block = std::mem::replace(&mut self.filling, empty);
