@@ -10,6 +10,7 @@ use schema::{Id, machine::State as _, track::Track, upload};
 use tokio::time::Instant;
 
 use crate::{
+    encode::Rank,
     engine::{Engine, from_db},
     store::{Multipart, StoreError},
     tee::{Found, Phase, Window},
@@ -43,6 +44,11 @@ pub(crate) enum SourceError {
 impl Source {
     pub(crate) fn new(engine: Arc<Engine>, track: Id<Track>, window: Arc<Window>) -> Self {
         Self { engine, track, window }
+    }
+
+    /// Whose turn its encode is: while bytes may still come, a listener waits for them.
+    pub(crate) fn rank(&self) -> Rank {
+        if self.window.phase() == Phase::Receiving { Rank::Live } else { Rank::Backlog }
     }
 
     /// Up to `len` bytes at `off`; none at the end of the upload. Waits while they may still come. Cancel-safe.

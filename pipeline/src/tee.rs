@@ -49,6 +49,8 @@ struct Inner {
     tainted: bool,
     length: Option<u64>,
     followers: u32,
+    /// Somebody waits for a worker, to follow then.
+    is_awaited: bool,
     /// The waveform so far, as the encode that follows draws it.
     peaks: Vec<u8>,
 }
@@ -81,6 +83,7 @@ impl Window {
             tainted: false,
             length,
             followers: 0,
+            is_awaited: false,
             peaks: Vec::new(),
         };
         Self { inner: Mutex::new(inner), changed: Notify::new(), budget }
@@ -106,6 +109,25 @@ impl Window {
     /// Somebody reads here.
     pub fn is_followed(&self) -> bool {
         self.lock().followers > 0
+    }
+
+    /// Somebody waits for a worker from now on, or no longer. `false`: it was so before.
+    pub fn awaits(&self, waits: bool) -> bool {
+        let mut inner = self.lock();
+        std::mem::replace(&mut inner.is_awaited, waits) != waits
+    }
+
+    /// Resolves when no more bytes can come. Cancel-safe.
+    pub async fn ended(&self) {
+        loop {
+            let changed = self.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.phase() != Phase::Receiving {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The next bytes, at `offset`, on their way to the store.

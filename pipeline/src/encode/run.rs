@@ -2,17 +2,20 @@
 //!
 //! Promise: rows are written in the order in which the worker made things, each after its object is durable.
 //! Memory:  at most `SEGMENTS_IN_FLIGHT` segments on their way to the store.
-//! Parking: a worker that waits for a slow client gives its slot back; one that waits too long is ended, and the track is
-//!          encoded anew when bytes come again.
+//! Parking: a worker that waits for a slow client, or of the backlog while live tracks want its slot, gives that back; one that
+//!          waits for bytes too long is ended, and the track is encoded anew when they come again.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use schema::{Id, job::Job, track::Track};
 use sha2::{Digest, Sha256};
-use tokio::{select, sync::OwnedSemaphorePermit, task::JoinHandle};
+use tokio::{select, task::JoinHandle};
 
-use super::rows::{self, Learnt, RowError, SegmentRow, Stored};
+use super::{
+    rows::{self, Learnt, RowError, SegmentRow, Stored},
+    slots::Slot,
+};
 use crate::{
     engine::{Encoding, Engine},
     limits::SEGMENTS_IN_FLIGHT,
@@ -102,7 +105,7 @@ pub(super) struct Run<'a> {
     source: &'a Source,
     track: Id<Track>,
     fresh: bool,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
     opened: Option<(Opened, i32)>,
     on_its_way: VecDeque<OnItsWay>,
     /// Rungs whose first segment has a row.
@@ -120,13 +123,13 @@ impl<'a> Run<'a> {
         job: &'a Job,
         source: &'a Source,
         fresh: bool,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Option<Self> {
+        slot: Option<Slot>,
+    ) -> Self {
         let slot = match slot {
             Some(slot) => slot,
-            None => Arc::clone(&engine.slots).acquire_owned().await.ok()?,
+            None => engine.slots.again(source.rank()).await,
         };
-        Some(Self {
+        Self {
             engine,
             job,
             source,
@@ -139,7 +142,7 @@ impl<'a> Run<'a> {
             segments: 0,
             learnt: Learnt::default(),
             peaks: None,
-        })
+        }
     }
 
     /// From the first look at the bytes to the track's last state.
@@ -335,14 +338,10 @@ async fn oldest(queue: &mut VecDeque<OnItsWay>) -> (Made, Result<Stored, StoreEr
     }
 }
 
-/// Bytes for the worker. While they don't come the slot is others'; when they don't come for long, neither is the worker.
-async fn fetch(
-    source: &Source,
-    engine: &Arc<Engine>,
-    slot: &mut Option<OwnedSemaphorePermit>,
-    off: u64,
-    len: u32,
-) -> Result<Bytes, Ended> {
+/// Bytes for the worker. While they don't come the slot is others'; when they don't come for long, neither is the worker. Between
+/// two needs is also where the backlog gives way to what is live.
+async fn fetch(source: &Source, engine: &Engine, slot: &mut Option<Slot>, off: u64, len: u32) -> Result<Bytes, Ended> {
+    *slot = slot.take().and_then(|slot| slot.kept(source.rank()));
     let read = source.read(off, len as usize);
     tokio::pin!(read);
     let bytes = match tokio::time::timeout(PARK_AFTER, read.as_mut()).await {
@@ -353,7 +352,7 @@ async fn fetch(
         }
     };
     if slot.is_none() {
-        *slot = Arc::clone(&engine.slots).acquire_owned().await.ok();
+        *slot = Some(engine.slots.again(source.rank()).await);
     }
     Ok(bytes)
 }
