@@ -183,14 +183,17 @@ impl Window {
         if inner.phase == Phase::Gone {
             return Found::Gone;
         }
-        // The one reader of a window reads forwards: what lies before it is done with.
-        while inner.frames.front().is_some_and(|(at, bytes, _)| at + bytes.len() as u64 <= offset) {
+        // The one reader of a window reads forwards: what lies before it is done with. Beyond what has come it looks for an
+        // index, and comes back.
+        while offset <= inner.next
+            && inner.frames.front().is_some_and(|(at, bytes, _)| at + bytes.len() as u64 <= offset)
+        {
             if let Some((_, bytes, _)) = inner.frames.pop_front() {
                 inner.held -= bytes.len() as u64;
             }
         }
         if let Some((at, bytes, _)) = inner.frames.front()
-            && *at <= offset
+            && (*at..at + bytes.len() as u64).contains(&offset)
         {
             let found = bytes.slice(usize::try_from(offset - at).unwrap_or(usize::MAX)..);
             inner.fed = inner.fed.max(offset + found.len() as u64);
@@ -232,6 +235,11 @@ impl Window {
     /// The waveform so far.
     pub fn peaks(&self) -> Vec<u8> {
         self.lock().peaks.clone()
+    }
+
+    /// How long the upload will be, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.lock().length
     }
 
     /// How much is durable.
@@ -295,6 +303,15 @@ mod tests {
         w.offer(9 << 20, &mib);
         assert!(matches!(w.find(9 << 20), Found::Passing(_)));
         assert_eq!(w.budget.used(), 1 << 20);
+    }
+
+    #[test]
+    fn a_look_far_ahead_takes_nothing_of_what_passes() {
+        let w = window();
+        w.begin(0);
+        w.offer(0, &Bytes::from_static(b"abc"));
+        assert!(matches!(w.find(1000), Found::NotYet));
+        assert!(matches!(w.find(0), Found::Passing(b) if b == "abc"));
     }
 
     #[test]

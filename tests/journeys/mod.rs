@@ -6,6 +6,7 @@ mod crash;
 mod detached;
 mod heard;
 mod hung;
+pub mod index_first;
 mod locks;
 mod stuck;
 mod upload_to_play;

@@ -168,10 +168,12 @@ impl<'a> Run<'a> {
     }
 
     async fn work(&mut self) -> Result<(), Ended> {
-        self.sniffed().await?;
+        let seeks = self.sniffed().await?;
         let Encoding { ladder, segment_seconds, exe } = self.engine.encoding.clone();
-        let order = match self.source.window.phase() {
-            Phase::Stored => Order::ranges(ladder, segment_seconds, exe, self.source.window.committed()),
+        let window = &self.source.window;
+        let order = match (window.phase(), window.length()) {
+            (Phase::Stored, _) => Order::ranges(ladder, segment_seconds, exe, window.committed()),
+            (_, Some(length)) if seeks => Order::ranges(ladder, segment_seconds, exe, length),
             _ => Order::stream(ladder, segment_seconds, exe),
         };
         let mut worker = Worker::spawn(order).await.map_err(|e| Ended::Trouble(e.to_string()))?;
@@ -213,18 +215,27 @@ impl<'a> Run<'a> {
         self.finish().await
     }
 
-    /// What the file is, by its first bytes; `Waiting` when it must be whole first.
-    async fn sniffed(&self) -> Result<(), Ended> {
+    /// What the file is, by its first bytes: whether its index is behind its sound. `Waiting` when that index isn't there yet.
+    async fn sniffed(&mut self) -> Result<bool, Ended> {
+        // An earlier run's may be of bytes that never became durable.
+        self.source.keep_head(Bytes::new());
         let mut head = Vec::new();
         loop {
-            let more = self.source.read(head.len() as u64, HEAD_BYTES).await?;
+            let more = fetch(self.source, self.engine, &mut self.slot, head.len() as u64, HEAD_BYTES as u32).await?;
             head.extend_from_slice(&more);
-            let is_stored = self.source.window.phase() == Phase::Stored;
+            let is_short = !more.is_empty() && head.len() < HEAD_BYTES;
             match sniff(&head) {
                 Sniffed::NeedMore if !more.is_empty() && head.len() < 4 * HEAD_BYTES => {}
-                Sniffed::Progressive(_) => return Ok(()),
-                Sniffed::IndexLast(_) if is_stored => return Ok(()),
-                Sniffed::IndexLast(_) => return Err(Ended::Waiting),
+                // The worker reads on behind the sound's beginning before it goes to the index, and comes back.
+                Sniffed::IndexLast(_) if is_short => {}
+                found @ (Sniffed::Progressive(_) | Sniffed::IndexLast(_)) => {
+                    self.source.keep_head(head.into());
+                    let seeks = matches!(found, Sniffed::IndexLast(_));
+                    if seeks && self.source.window.phase() != Phase::Stored && !self.source.has_end().await? {
+                        return Err(Ended::Waiting);
+                    }
+                    return Ok(seeks);
+                }
                 Sniffed::NeedMore if head.is_empty() => {
                     return Err(Ended::Failed(Failure::new(Code::EmptyMedia, "the file is empty")));
                 }
