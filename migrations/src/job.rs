@@ -55,30 +55,36 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Makes the unfinished jobs of `kind` for `subject` due now. A holder keeps its lease.
+/// Makes the unfinished jobs of `kind` for `subject` due now, in `account`'s turn: behind what that has in the line already, and
+/// not before the line's head. So accounts alternate, each oldest first. A holder keeps its lease.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn make_due(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<()> {
+pub async fn make_due(tx: &mut Tx<'_>, kind: &str, subject: Uuid, account: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE jobs SET run_after = least(run_after, now())
+        "UPDATE jobs SET run_after = least(run_after, now()), account = $3, turn = coalesce(turn, greatest(0,
+                (SELECT turn FROM jobs WHERE kind = $1 AND done_at IS NULL AND dead_at IS NULL AND run_after <= now()
+                    AND (lease_until IS NULL OR lease_until < now()) ORDER BY turn LIMIT 1),
+                (SELECT max(turn) + 1 FROM jobs WHERE kind = $1 AND account = $3 AND done_at IS NULL AND dead_at IS NULL)))
           WHERE kind = $1 AND subject = $2 AND done_at IS NULL AND dead_at IS NULL",
         kind,
-        subject
+        subject,
+        account
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Opens the jobs of `kind` for `subject` again, due now and with a clean record. A present holder is fenced off.
+/// Opens the jobs of `kind` for `subject` again, due now, where they stood in the line or before it, and with a clean record. A
+/// present holder is fenced off.
 ///
 /// # Errors
 /// Only the database's.
 pub async fn reopen(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE jobs SET token = token + 1, node = NULL, lease_until = NULL, run_after = now(), failures = 0,
-                last_error = NULL, done_at = NULL, dead_at = NULL
+                turn = coalesce(turn, 0), last_error = NULL, done_at = NULL, dead_at = NULL
           WHERE kind = $1 AND subject = $2",
         kind,
         subject
@@ -88,7 +94,7 @@ pub async fn reopen(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<
     Ok(())
 }
 
-/// Takes the oldest due job of `kind` for `lease`, if there is one.
+/// Takes the due job of `kind` whose turn it is for `lease`, if there is one: in the order of turns, then the oldest.
 ///
 /// # Errors
 /// Only the database's.
@@ -99,7 +105,7 @@ pub async fn claim(db: &PgPool, kind: &str, node: Uuid, lease: Duration) -> sqlx
           WHERE id = (SELECT id FROM jobs
                        WHERE kind = $1 AND done_at IS NULL AND dead_at IS NULL AND run_after <= now()
                          AND (lease_until IS NULL OR lease_until < now())
-                       ORDER BY run_after, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                       ORDER BY turn, run_after, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING id, subject, token, failures, payload",
         kind,
         node,
@@ -205,7 +211,8 @@ pub async fn give_back(tx: &mut Tx<'_>, job: &Job) -> sqlx::Result<bool> {
 /// Only the database's.
 pub async fn retry(tx: &mut Tx<'_>, job: &Job, wait: Duration, error: &str) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "UPDATE jobs SET node = NULL, lease_until = NULL, run_after = now() + $3, failures = failures + 1, last_error = $4
+        "UPDATE jobs SET node = NULL, lease_until = NULL, run_after = now() + $3, failures = failures + 1, last_error = $4,
+                turn = coalesce(turn, 0)
           WHERE id = $1 AND token = $2 AND done_at IS NULL AND dead_at IS NULL",
         job.id,
         job.token,

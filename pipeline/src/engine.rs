@@ -16,13 +16,14 @@ use schema::{
     upload::{self, Upload},
 };
 use sqlx::PgPool;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
     budget::Budget,
     chunks::line::Lines,
+    encode::Slots,
     join::Joins,
     lease::{Ask, Holders, interval},
     limits::{Limits, MEDIA_SHARE},
@@ -62,7 +63,7 @@ pub struct Engine {
     pub(crate) lines: Lines,
     /// Of the uploads that somebody writes or encodes now; each lives as long as one of them holds it.
     pub(crate) windows: Mutex<HashMap<Uuid, Weak<Window>>>,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Slots>,
     pub(crate) work: Notify,
     pub(crate) joins: Joins,
     /// Whole uploads that couldn't be sealed here lately.
@@ -87,7 +88,7 @@ impl Engine {
             budget: Budget::new(limits.memory_bytes - media),
             lines: Lines::new(limits.memory_bytes - media),
             media_budget: Budget::new(media),
-            slots: Arc::new(Semaphore::new(limits.workers)),
+            slots: Slots::new(limits.workers),
             db,
             store,
             limits,

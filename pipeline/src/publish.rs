@@ -269,7 +269,8 @@ impl Engine {
 
     async fn track_stored(&self, tx: &mut Tx<'_>, track: Uuid, object: &Object, sha256: [u8; 32]) -> sqlx::Result<()> {
         // Upload, job, track: everybody locks in this order, or two of them would wait for each other.
-        schema::job::make_due(tx, crate::encode::KIND, track).await?;
+        let owner = sqlx::query_scalar!("SELECT owner FROM tracks WHERE id = $1", track).fetch_one(&mut **tx).await?;
+        schema::job::make_due(tx, crate::encode::KIND, track, owner).await?;
         sqlx::query!(
             "UPDATE tracks SET stored_at = now(), updated_at = now(), size = $2, sha256 = $3, storage_key = $4, file_path = $5
               WHERE id = $1",

@@ -1,15 +1,25 @@
-//! The bytes of one track for its worker, wherever they are now: passing, durable but unfinished, or stored.
+//! The bytes of one track for its worker, wherever they are now: passing, ahead of their turn, durable but unfinished, or
+//! stored.
 //!
 //! Promise: an answer is what the upload has at that offset, or an error; a wait ends when the upload goes on or ends.
+//! Ahead:   of an upload in chunks the end may come first. It is read where it waits to be hashed (`chunks::line`), which is
+//!          memory that is counted there and given back when others lack it; a local store has it too. Either way it is
+//!          committed, so nothing that is read ahead can taint.
+//! Memory:  the head, which is asked for twice: to see what the file is, and by the worker.
 //! Absent:  trust. Bytes that pass may never become durable; `Window::is_tainted` tells afterwards.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use schema::{Id, machine::State as _, track::Track, upload};
 use tokio::time::Instant;
 
 use crate::{
+    chunks::rows,
+    encode::Rank,
     engine::{Engine, from_db},
     store::{Multipart, StoreError},
     tee::{Found, Phase, Window},
@@ -24,6 +34,7 @@ pub(crate) struct Source {
     engine: Arc<Engine>,
     track: Id<Track>,
     pub(crate) window: Arc<Window>,
+    head: Mutex<Bytes>,
 }
 
 /// Why there are no bytes.
@@ -42,11 +53,24 @@ pub(crate) enum SourceError {
 
 impl Source {
     pub(crate) fn new(engine: Arc<Engine>, track: Id<Track>, window: Arc<Window>) -> Self {
-        Self { engine, track, window }
+        Self { engine, track, window, head: Mutex::default() }
+    }
+
+    /// Answers from `head` what it holds: what passed there is gone from the window.
+    pub(crate) fn keep_head(&self, head: Bytes) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+
+    /// Whose turn its encode is: while bytes may still come, a listener waits for them.
+    pub(crate) fn rank(&self) -> Rank {
+        if self.window.phase() == Phase::Receiving { Rank::Live } else { Rank::Backlog }
     }
 
     /// Up to `len` bytes at `off`; none at the end of the upload. Waits while they may still come. Cancel-safe.
     pub(crate) async fn read(&self, off: u64, len: usize) -> Result<Bytes, SourceError> {
+        if let Some(bytes) = self.of_head(off, len) {
+            return Ok(bytes);
+        }
         loop {
             let changed = self.window.changed();
             tokio::pin!(changed);
@@ -63,10 +87,38 @@ impl Source {
                 Found::Gone => return Err(SourceError::Gone),
                 Found::NotYet => {}
             }
+            if let Some(bytes) = self.ahead(off, len).await? {
+                return Ok(bytes);
+            }
             if tokio::time::timeout_at(Instant::now() + ASK_THE_ROW_AFTER, changed).await.is_err() {
                 self.refresh().await?;
             }
         }
+    }
+
+    /// The upload's last byte is there, though others may be missing.
+    pub(crate) async fn has_end(&self) -> Result<bool, SourceError> {
+        let Some(last) = self.window.length().and_then(|length| length.checked_sub(1)) else { return Ok(false) };
+        Ok(self.ahead(last, 1).await?.is_some())
+    }
+
+    fn of_head(&self, off: u64, len: usize) -> Option<Bytes> {
+        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = usize::try_from(off).ok().filter(|from| *from < head.len())?;
+        Some(head.slice(from..head.len().min(from + len)))
+    }
+
+    /// Bytes of a chunk that came before its turn: from memory while it waits there, else where the store can read them.
+    async fn ahead(&self, off: u64, len: usize) -> Result<Option<Bytes>, SourceError> {
+        let Some(line) = self.engine.lines.of_track(self.track) else { return Ok(None) };
+        if let Some(bytes) = line.waiting(off) {
+            return Ok(Some(bytes.slice(..len.min(bytes.len()))));
+        }
+        if !line.is_ahead(off) || !self.engine.store.reads_unfinished() {
+            return Ok(None);
+        }
+        let Some(end) = rows::part_end(&self.engine.db, line.upload, off).await? else { return Ok(None) };
+        self.durable(off, len.min(usize::try_from(end - off).unwrap_or(usize::MAX))).await
     }
 
     /// Waits until the upload is stored (`true`) or gone (`false`). Cancel-safe.
@@ -88,10 +140,13 @@ impl Source {
 
     /// Durable bytes; `None` where the store can't read what isn't whole.
     async fn durable(&self, off: u64, len: usize) -> Result<Option<Bytes>, SourceError> {
+        let store = &self.engine.store;
+        if self.window.phase() != Phase::Stored && !store.reads_unfinished() {
+            return Ok(None);
+        }
         let row = sqlx::query!("SELECT key, multipart_id FROM uploads WHERE track_id = $1", self.track.uuid())
             .fetch_one(&self.engine.db)
             .await?;
-        let store = &self.engine.store;
         if self.window.phase() == Phase::Stored {
             return Ok(Some(store.read(&row.key, off, len).await?));
         }

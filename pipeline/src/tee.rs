@@ -49,6 +49,8 @@ struct Inner {
     tainted: bool,
     length: Option<u64>,
     followers: u32,
+    /// Somebody waits for a worker, to follow then.
+    is_awaited: bool,
     /// The waveform so far, as the encode that follows draws it.
     peaks: Vec<u8>,
 }
@@ -81,6 +83,7 @@ impl Window {
             tainted: false,
             length,
             followers: 0,
+            is_awaited: false,
             peaks: Vec::new(),
         };
         Self { inner: Mutex::new(inner), changed: Notify::new(), budget }
@@ -106,6 +109,25 @@ impl Window {
     /// Somebody reads here.
     pub fn is_followed(&self) -> bool {
         self.lock().followers > 0
+    }
+
+    /// Somebody waits for a worker from now on, or no longer. `false`: it was so before.
+    pub fn awaits(&self, waits: bool) -> bool {
+        let mut inner = self.lock();
+        std::mem::replace(&mut inner.is_awaited, waits) != waits
+    }
+
+    /// Resolves when no more bytes can come. Cancel-safe.
+    pub async fn ended(&self) {
+        loop {
+            let changed = self.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.phase() != Phase::Receiving {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The next bytes, at `offset`, on their way to the store.
@@ -161,14 +183,17 @@ impl Window {
         if inner.phase == Phase::Gone {
             return Found::Gone;
         }
-        // The one reader of a window reads forwards: what lies before it is done with.
-        while inner.frames.front().is_some_and(|(at, bytes, _)| at + bytes.len() as u64 <= offset) {
+        // The one reader of a window reads forwards: what lies before it is done with. Beyond what has come it looks for an
+        // index, and comes back.
+        while offset <= inner.next
+            && inner.frames.front().is_some_and(|(at, bytes, _)| at + bytes.len() as u64 <= offset)
+        {
             if let Some((_, bytes, _)) = inner.frames.pop_front() {
                 inner.held -= bytes.len() as u64;
             }
         }
         if let Some((at, bytes, _)) = inner.frames.front()
-            && *at <= offset
+            && (*at..at + bytes.len() as u64).contains(&offset)
         {
             let found = bytes.slice(usize::try_from(offset - at).unwrap_or(usize::MAX)..);
             inner.fed = inner.fed.max(offset + found.len() as u64);
@@ -210,6 +235,11 @@ impl Window {
     /// The waveform so far.
     pub fn peaks(&self) -> Vec<u8> {
         self.lock().peaks.clone()
+    }
+
+    /// How long the upload will be, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.lock().length
     }
 
     /// How much is durable.
@@ -273,6 +303,15 @@ mod tests {
         w.offer(9 << 20, &mib);
         assert!(matches!(w.find(9 << 20), Found::Passing(_)));
         assert_eq!(w.budget.used(), 1 << 20);
+    }
+
+    #[test]
+    fn a_look_far_ahead_takes_nothing_of_what_passes() {
+        let w = window();
+        w.begin(0);
+        w.offer(0, &Bytes::from_static(b"abc"));
+        assert!(matches!(w.find(1000), Found::NotYet));
+        assert!(matches!(w.find(0), Found::Passing(b) if b == "abc"));
     }
 
     #[test]

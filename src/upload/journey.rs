@@ -24,6 +24,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     files,
     hash::{Hash, READ_BYTES},
+    index,
     patience::Patience,
     record::{Known, Look, Place, Record},
     scatter::SCATTER_BYTES_MIN,
@@ -65,6 +66,8 @@ pub(super) struct Passenger<'a> {
     pub(super) look: Look,
     pub(super) record: Record,
     pub(super) bar: ProgressBar,
+    /// Where its index begins, if that should go first.
+    pub(super) index: Option<u64>,
 }
 
 impl Journey {
@@ -83,7 +86,8 @@ impl Journey {
         let look = Look::at(path)?;
         done.size = look.size;
         let record = Record::open(&self.records, self.client.server(), path)?;
-        let file = Passenger { path, look, record, bar: self.show.bar(path, look.size) };
+        let index = index::to_send_first(path, look.size).await;
+        let file = Passenger { path, look, record, bar: self.show.bar(path, look.size), index };
         let outcome = self.carry(&file, done).await;
         file.bar.finish_and_clear();
         outcome
@@ -139,7 +143,8 @@ impl Journey {
         }
     }
 
-    /// Until the server has every byte: a large file by several chunks at once, where the server takes them.
+    /// Until the server has every byte: a large file by several chunks at once and one whose index is at its end by that end
+    /// first, where the server takes chunks.
     async fn bring(
         &self,
         file: &Passenger<'_>,
@@ -148,7 +153,8 @@ impl Journey {
         done: &mut Done,
     ) -> anyhow::Result<Place> {
         let in_chunks = known.as_ref().map(|place| place.chunk_bytes.is_some());
-        if in_chunks.unwrap_or(self.ways > 1 && file.look.size >= SCATTER_BYTES_MIN) {
+        let wants_chunks = file.index.is_some() || self.ways > 1 && file.look.size >= SCATTER_BYTES_MIN;
+        if in_chunks.unwrap_or(wants_chunks) {
             match self.scatter(file, known, sha256, done).await? {
                 Some(place) => Ok(place),
                 None => self.send(file, None, sha256, done).await,

@@ -7,6 +7,7 @@
 mod chunks;
 mod files;
 mod hash;
+mod index;
 mod journey;
 mod patience;
 mod record;

@@ -1,7 +1,7 @@
-//! One large file's way by the chunk door: several chunks at once.
+//! One file's way by the chunk door: several chunks at once if it is large, its index first if that is at its end.
 //!
 //! Order: 1 the upload is made; 2 its address and chunk length are kept on disk; 3 what the server says it lacks is sent,
-//! round after round; 4 the upload is completed. Dead anywhere: the next command asks what is there, and goes on.
+//! round after round, in each the index before the sound; 4 the upload is completed. Dead anywhere: the next command asks what is there, and goes on.
 //! A round ends early when something fails: what was under way is waited for, then there is a pause for all.
 
 use std::sync::{
@@ -108,10 +108,30 @@ impl Journey {
         }
         file.bar.set_position(standing.bytes());
         let count = file.look.size.div_ceil(chunk_bytes);
-        let missing: Vec<u64> = (0..count).filter(|n| !standing.has(n * chunk_bytes)).collect();
-        let failed = AtomicBool::new(false);
-        let chunks = missing.into_iter().take_while(|_| !failed.load(Ordering::Relaxed));
-        let failed = &failed;
+        let is_missing = |n: &u64| !standing.has(n * chunk_bytes);
+        let is_index = |n: &u64| file.index.is_some_and(|at| (n + 1) * chunk_bytes > at);
+        let (index, sound): (Vec<u64>, Vec<u64>) = (0..count).filter(is_missing).partition(is_index);
+        // The index alone, so that the sound is decoded from its first byte on.
+        for chunks in [index, sound] {
+            if let Some(worst) = self.send_chunks(file, at, chunks, patience).await {
+                return worst;
+            }
+        }
+        self.client.complete(&at.upload).await?;
+        Ok(Ended::Stored)
+    }
+
+    /// Sends chunks, some at once; what went wrong, if something did.
+    async fn send_chunks(
+        &self,
+        file: &Passenger<'_>,
+        at: &Place,
+        chunks: Vec<u64>,
+        patience: &mut Patience,
+    ) -> Option<Result<Ended, WireError>> {
+        let chunk_bytes = at.chunk_bytes.unwrap_or(u64::MAX);
+        let failed = &AtomicBool::new(false);
+        let chunks = chunks.into_iter().take_while(|_| !failed.load(Ordering::Relaxed));
         let chunks = chunks.map(|n| async move {
             let sent = self.send_chunk(file, &at.upload, n, chunk_bytes).await;
             failed.fetch_or(sent.is_err(), Ordering::Relaxed);
@@ -127,11 +147,7 @@ impl Journey {
                 Err(e) => worst = Some(Err(e)),
             }
         }
-        if let Some(worst) = worst {
-            return worst;
-        }
-        self.client.complete(&at.upload).await?;
-        Ok(Ended::Stored)
+        worst
     }
 
     async fn send_chunk(&self, file: &Passenger<'_>, upload: &str, n: u64, chunk_bytes: u64) -> Result<(), WireError> {

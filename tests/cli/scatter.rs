@@ -112,6 +112,32 @@ fn after_ctrl_c_the_next_command_sends_what_is_missing() {
     assert_eq!(desk.server.with(|seen| seen.made), 1, "it began anew");
 }
 
+#[test]
+fn an_index_at_the_end_goes_first_and_alone_also_after_a_fault() {
+    let desk = chunky();
+    // 11 MiB that begin as MP4 with its sound first; the index is in the last chunk and a bit before.
+    let mut bytes = b"\0\0\0\x10ftypM4A \0\0\0\0".to_vec();
+    let sound: u32 = (7 << 20) + 100;
+    bytes.extend(sound.to_be_bytes());
+    bytes.extend(b"mdat");
+    bytes.resize(16 + sound as usize, 5);
+    let index: u32 = (4 << 20) - 100;
+    bytes.extend(index.to_be_bytes());
+    bytes.extend(b"moov");
+    bytes.resize((11 << 20) + 16, 6);
+    let path = desk.dir.path().join("a.m4a");
+    std::fs::write(&path, &bytes).unwrap();
+    desk.server.with(|seen| seen.faults = [Fault::Answer("503 Service Unavailable")].into());
+    let mut command = desk.upload(&path);
+    command.args(["--parallel", "1"]);
+    let (code, lines) = run(command);
+    assert_eq!((code, &lines[0]["state"]), (0, &"ready".into()), "{lines:?}");
+    assert!(desk.stored("/files/1") == bytes);
+    let puts = desk.server.with(|seen| seen.requests.clone());
+    let puts: Vec<_> = puts.iter().filter_map(|r| r.strip_prefix("PUT /api/v1/uploads/1/chunks/")).collect();
+    assert_eq!(puts, ["1", "1", "2", "0"], "the first of them was refused once");
+}
+
 #[tokio::test]
 async fn the_real_server_takes_the_rest_after_ctrl_c() {
     let app = App::with(&[("UPLOAD_PART_BYTES", "5MiB")]).await;

@@ -1,10 +1,12 @@
 //! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
 
+mod admission;
 mod command;
 mod crash;
 mod detached;
 mod heard;
 mod hung;
+pub mod index_first;
 mod locks;
 mod stuck;
 mod upload_to_play;

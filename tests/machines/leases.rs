@@ -150,7 +150,7 @@ async fn a_failure_is_counted_and_a_buried_job_stays_buried_until_it_is_opened_a
     assert!(jobs.verb("retry", &first).await);
     assert!(jobs.claim().await.is_none(), "not before its wait is over");
     let mut tx = schema::begin(&jobs.db).await.unwrap();
-    job::make_due(&mut tx, KIND, first.subject).await.unwrap();
+    job::make_due(&mut tx, KIND, first.subject, Uuid::new_v4()).await.unwrap();
     tx.commit().await.unwrap();
     let second = jobs.claim().await.unwrap();
     assert_eq!((second.failures, second.token), (1, 2));
@@ -164,6 +164,48 @@ async fn a_failure_is_counted_and_a_buried_job_stays_buried_until_it_is_opened_a
     assert!(!jobs.verb("beat", &second).await, "opening it again fences off whoever had it");
     let third = jobs.claim().await.unwrap();
     assert_eq!((third.id, third.failures), (first.id, 0));
+}
+
+#[tokio::test]
+async fn accounts_take_turns_each_oldest_first() {
+    let jobs = Jobs::of(0).await;
+    let (album, single) = (Uuid::new_v4(), Uuid::new_v4());
+    let arrives = |account: Uuid| {
+        let (jobs, subject) = (&jobs, Uuid::new_v4());
+        async move {
+            jobs.enqueue(subject, 1, false).await;
+            let mut tx = schema::begin(&jobs.db).await.unwrap();
+            job::make_due(&mut tx, KIND, subject, account).await.unwrap();
+            tx.commit().await.unwrap();
+            subject
+        }
+    };
+    let mut tracks = Vec::new();
+    for _ in 0..10 {
+        tracks.push(arrives(album).await);
+    }
+    let next = || async { jobs.claim().await.unwrap() };
+    let (first, second) = (next().await, next().await);
+    assert_eq!([first.subject, second.subject], [tracks[0], tracks[1]]);
+    let late = [arrives(single).await, arrives(single).await];
+    // Said again, as after a crash: its place is the same.
+    let mut tx = schema::begin(&jobs.db).await.unwrap();
+    job::make_due(&mut tx, KIND, late[1], single).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(jobs.verb("finish", &first).await && jobs.verb("give_back", &second).await);
+    let mut order = Vec::new();
+    while let Some(job) = jobs.claim().await {
+        order.push(job.subject);
+    }
+    let wanted = [&tracks[1..3], &late[..1], &tracks[3..4], &late[1..], &tracks[4..]].concat();
+    assert_eq!(order, wanted);
+
+    // What is opened again stands where it stood.
+    let mut tx = schema::begin(&jobs.db).await.unwrap();
+    job::reopen(&mut tx, KIND, tracks[9]).await.unwrap();
+    job::reopen(&mut tx, KIND, tracks[0]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!([next().await.subject, next().await.subject], [tracks[0], tracks[9]]);
 }
 
 #[tokio::test]

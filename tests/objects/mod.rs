@@ -10,6 +10,7 @@ mod concat;
 mod garage;
 mod garbage;
 mod holes;
+mod index_first;
 mod kills;
 mod large;
 mod malformed;

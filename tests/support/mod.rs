@@ -7,6 +7,7 @@ pub mod chunks;
 pub mod clamd;
 pub mod garage;
 pub mod ietf;
+pub mod index_last;
 pub mod line;
 pub mod parts;
 pub mod player;

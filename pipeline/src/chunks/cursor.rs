@@ -109,6 +109,11 @@ impl<H> Cursor<H> {
         true
     }
 
+    /// The held chunk that starts at `off` or before it, nearest, and where it starts.
+    pub(crate) fn held_at(&self, off: u64) -> Option<(u64, &H)> {
+        self.held.range(..=off).next_back().map(|(at, held)| (*at, held))
+    }
+
     /// How far ahead of the cursor the farthest held chunk is.
     pub(crate) fn ahead(&self) -> Option<u64> {
         self.held.last_key_value().map(|(off, _)| off - self.at)

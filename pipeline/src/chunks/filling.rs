@@ -307,7 +307,6 @@ impl<'a> Filling<'a> {
     /// The chunk is committed: the cursor passes it, or it waits for its turn while nobody lacks the memory.
     pub(super) fn committed(mut self, put: Put, committed: u64) {
         let Span { off, end, .. } = self.span;
-        self.line.window.commit(committed);
         self.shown.iter_mut().for_each(|shown| shown.is_durable = true);
         let mut cursor = self.line.cursor();
         if let Some(sha) = self.sha {
@@ -323,6 +322,8 @@ impl<'a> Filling<'a> {
             }
         }
         drop(cursor);
+        // Not before: who reads ahead looks for what waits when it hears of this.
+        self.line.window.commit(committed);
         self.line.tell_moved();
     }
 }

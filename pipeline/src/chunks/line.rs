@@ -58,9 +58,10 @@ pub(super) struct Held {
 
 /// One upload's chunks in this process.
 pub(crate) struct Line {
-    pub(super) upload: Id<Upload>,
+    pub(crate) upload: Id<Upload>,
     pub(super) track: Option<Id<Track>>,
     pub(super) length: Option<u64>,
+    part_bytes: u64,
     cursor: Mutex<Cursor<Held>>,
     moved: Notify,
     writing: Mutex<HashSet<i32>>,
@@ -102,6 +103,11 @@ impl Lines {
         lock(&self.by_upload).get(&upload.uuid()).cloned()
     }
 
+    /// The same, by its track.
+    pub(crate) fn of_track(&self, track: Id<Track>) -> Option<Arc<Line>> {
+        lock(&self.by_upload).values().find(|line| line.track == Some(track)).cloned()
+    }
+
     /// The chunk that is farthest ahead gives its memory back. `false`: none waits.
     fn evict(&self) -> bool {
         let lines: Vec<_> = lock(&self.by_upload).values().cloned().collect();
@@ -129,6 +135,7 @@ impl Line {
             upload: look.id,
             track: look.track,
             length: look.length,
+            part_bytes: look.part_bytes,
             cursor: Mutex::new(Cursor::new()),
             moved: Notify::new(),
             writing: Mutex::default(),
@@ -155,6 +162,25 @@ impl Line {
 
     pub(super) fn cursor(&self) -> MutexGuard<'_, Cursor<Held>> {
         lock(&self.cursor)
+    }
+
+    /// What there is from `off` on, to its frame's end, of a chunk that is committed and waits in memory for its turn.
+    pub(crate) fn waiting(&self, off: u64) -> Option<Bytes> {
+        let cursor = self.cursor();
+        let (mut at, held) = cursor.held_at(off)?;
+        for frame in &held.frames {
+            let end = at + frame.len() as u64;
+            if off < end {
+                return Some(frame.slice(usize::try_from(off - at).ok()?..));
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// The byte at `off` is of a later chunk than the one whose turn it is.
+    pub(crate) fn is_ahead(&self, off: u64) -> bool {
+        off >= self.cursor().at() + self.part_bytes
     }
 
     /// The cursor has moved, by whomever.

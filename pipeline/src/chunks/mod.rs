@@ -16,7 +16,7 @@ mod cursor;
 mod filling;
 pub(crate) mod line;
 mod repeat;
-mod rows;
+pub(crate) mod rows;
 
 use std::{sync::Arc, time::Duration};
 

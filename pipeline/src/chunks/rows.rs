@@ -120,6 +120,16 @@ pub(super) async fn received(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<Ve
     Ok(merged)
 }
 
+/// Where the part ends that has the byte at `off`, if it is committed.
+pub(crate) async fn part_end(db: &PgPool, upload: Id<Upload>, off: u64) -> sqlx::Result<Option<u64>> {
+    let end = sqlx::query_scalar!(
+        "SELECT off + len AS \"end!\" FROM upload_parts WHERE upload_id = $1 AND off <= $2 AND off + len > $2",
+        upload.uuid(),
+        db_int(off)
+    );
+    Ok(end.fetch_optional(db).await?.map(from_db))
+}
+
 /// Whether somebody is writing a part now.
 pub(super) async fn is_claimed(db: &PgPool, upload: Id<Upload>) -> sqlx::Result<bool> {
     let any = sqlx::query_scalar!(

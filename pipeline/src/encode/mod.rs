@@ -10,6 +10,7 @@
 mod probe;
 mod rows;
 mod run;
+mod slots;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use schema::{
     track::{self, Track},
 };
 use sqlx::PgPool;
-use tokio::{select, sync::OwnedSemaphorePermit};
+use tokio::select;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +31,8 @@ use crate::{
     tee::{Phase, Window},
 };
 use run::{Ended, Run};
+use slots::Slot;
+pub(crate) use slots::{Rank, Slots};
 
 /// The job's kind.
 pub(crate) const KIND: &str = "encode";
@@ -106,29 +109,59 @@ impl Engine {
     }
 
     /// The window of a track whose upload goes on at `offset`, with an encode that follows it if a worker is free.
+    ///
+    /// Where an unfinished upload can't be read back, that is only from its first byte on, and only at once: the track is encoded
+    /// when it is stored otherwise. Elsewhere a late encode catches up from what is durable.
     pub(crate) fn follow(self: &Arc<Self>, track: Option<Id<Track>>, offset: u64, length: Option<u64>) -> Arc<Window> {
         // Of a partial nobody listens to the bytes.
         let new = |budget| Window::new(budget, offset, length, Phase::Receiving);
         let Some(track) = track else { return Arc::new(new(self.media_budget.clone())) };
         let window = self.window_or(track, new);
         window.begin(offset);
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+        let catches_up = self.store.reads_unfinished();
+        if offset > 0 && !catches_up {
+            return window;
+        }
+        let slot = self.slots.try_live();
+        if slot.is_some() {
             // Before the first byte is offered: what comes while the job is claimed must not be missed.
             window.follow(true);
-            let (engine, window) = (Arc::clone(self), Arc::clone(&window));
-            self.tasks.spawn(async move {
-                let claimed = job::claim_for(&engine.db, KIND, track.uuid(), engine.node, engine.limits.lease).await;
-                match claimed {
-                    Ok(Some(job)) => engine.encode(job, Arc::clone(&window), slot).await,
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::warn!(track.id = %track, %error, "live encode not started; it starts when stored")
-                    }
-                }
-                window.follow(false);
-            });
+        } else if !catches_up || !window.awaits(true) {
+            return window;
         }
+        let (engine, held) = (Arc::clone(self), Arc::clone(&window));
+        self.tasks.spawn(async move {
+            match slot {
+                Some(slot) => engine.encode_live(track, &held, slot).await,
+                None => engine.encode_late(track, &held).await,
+            }
+            held.follow(false);
+        });
         window
+    }
+
+    /// When a worker is free for it, unless the upload has ended before: then its job is due, as everybody's.
+    async fn encode_late(self: &Arc<Self>, track: Id<Track>, window: &Arc<Window>) {
+        let slot = select! {
+            slot = self.slots.live() => Some(slot),                                    // cancel-safe: gives up its place
+            () = window.ended() => None,                                               // cancel-safe: reads a state
+            () = self.stop.cancelled() => None,                                        // cancel-safe: a flag
+        };
+        window.awaits(false);
+        window.follow(true);
+        if let Some(slot) = slot {
+            self.encode_live(track, window, slot).await;
+        }
+    }
+
+    async fn encode_live(self: &Arc<Self>, track: Id<Track>, window: &Arc<Window>, slot: Slot) {
+        match job::claim_for(&self.db, KIND, track.uuid(), self.node, self.limits.lease).await {
+            Ok(Some(job)) => Arc::clone(self).encode(job, Arc::clone(window), slot).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(track.id = %track, %error, "live encode not started; it starts when stored")
+            }
+        }
     }
 
     /// Claims due jobs while workers are free, until the process stops.
@@ -136,9 +169,8 @@ impl Engine {
         loop {
             let slot = select! {
                 () = self.stop.cancelled() => return,                                  // cancel-safe: a flag
-                slot = Arc::clone(&self.slots).acquire_owned() => slot,                // cancel-safe: gives up its place
+                slot = self.slots.backlog() => slot,                                   // cancel-safe: gives up its place
             };
-            let Ok(slot) = slot else { return };
             match job::claim(&self.db, KIND, self.node, self.limits.lease).await {
                 Ok(Some(job)) => {
                     let engine = Arc::clone(&self);
@@ -174,7 +206,7 @@ impl Engine {
     }
 
     /// Does the job while its lease is kept, and says in rows how it ended.
-    async fn encode(self: Arc<Self>, job: Job, window: Arc<Window>, slot: OwnedSemaphorePermit) {
+    async fn encode(self: Arc<Self>, job: Job, window: Arc<Window>, slot: Slot) {
         let track: Id<Track> = job.subject.into();
         window.follow(true);
         let lost = CancellationToken::new();
@@ -200,11 +232,11 @@ impl Engine {
     }
 
     /// One run, and another where the first one's segments turn out not to be of the stored bytes.
-    async fn attempts(self: &Arc<Self>, job: &Job, source: &Source, slot: OwnedSemaphorePermit) -> Ended {
+    async fn attempts(self: &Arc<Self>, job: &Job, source: &Source, slot: Slot) -> Ended {
         let mut slot = Some(slot);
         let mut fresh = false;
         loop {
-            let Some(mut run) = Run::new(self, job, source, fresh, slot.take()).await else { return Ended::Waiting };
+            let mut run = Run::new(self, job, source, fresh, slot.take()).await;
             let ended = run.drive().await;
             // Given back here: what follows may wait for the rest of a slow upload.
             drop(run);

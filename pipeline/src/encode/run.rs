@@ -2,17 +2,20 @@
 //!
 //! Promise: rows are written in the order in which the worker made things, each after its object is durable.
 //! Memory:  at most `SEGMENTS_IN_FLIGHT` segments on their way to the store.
-//! Parking: a worker that waits for a slow client gives its slot back; one that waits too long is ended, and the track is
-//!          encoded anew when bytes come again.
+//! Parking: a worker that waits for a slow client, or of the backlog while live tracks want its slot, gives that back; one that
+//!          waits for bytes too long is ended, and the track is encoded anew when they come again.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use schema::{Id, job::Job, track::Track};
 use sha2::{Digest, Sha256};
-use tokio::{select, sync::OwnedSemaphorePermit, task::JoinHandle};
+use tokio::{select, task::JoinHandle};
 
-use super::rows::{self, Learnt, RowError, SegmentRow, Stored};
+use super::{
+    rows::{self, Learnt, RowError, SegmentRow, Stored},
+    slots::Slot,
+};
 use crate::{
     engine::{Encoding, Engine},
     limits::SEGMENTS_IN_FLIGHT,
@@ -102,7 +105,7 @@ pub(super) struct Run<'a> {
     source: &'a Source,
     track: Id<Track>,
     fresh: bool,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
     opened: Option<(Opened, i32)>,
     on_its_way: VecDeque<OnItsWay>,
     /// Rungs whose first segment has a row.
@@ -120,13 +123,13 @@ impl<'a> Run<'a> {
         job: &'a Job,
         source: &'a Source,
         fresh: bool,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Option<Self> {
+        slot: Option<Slot>,
+    ) -> Self {
         let slot = match slot {
             Some(slot) => slot,
-            None => Arc::clone(&engine.slots).acquire_owned().await.ok()?,
+            None => engine.slots.again(source.rank()).await,
         };
-        Some(Self {
+        Self {
             engine,
             job,
             source,
@@ -139,7 +142,7 @@ impl<'a> Run<'a> {
             segments: 0,
             learnt: Learnt::default(),
             peaks: None,
-        })
+        }
     }
 
     /// From the first look at the bytes to the track's last state.
@@ -165,10 +168,12 @@ impl<'a> Run<'a> {
     }
 
     async fn work(&mut self) -> Result<(), Ended> {
-        self.sniffed().await?;
+        let seeks = self.sniffed().await?;
         let Encoding { ladder, segment_seconds, exe } = self.engine.encoding.clone();
-        let order = match self.source.window.phase() {
-            Phase::Stored => Order::ranges(ladder, segment_seconds, exe, self.source.window.committed()),
+        let window = &self.source.window;
+        let order = match (window.phase(), window.length()) {
+            (Phase::Stored, _) => Order::ranges(ladder, segment_seconds, exe, window.committed()),
+            (_, Some(length)) if seeks => Order::ranges(ladder, segment_seconds, exe, length),
             _ => Order::stream(ladder, segment_seconds, exe),
         };
         let mut worker = Worker::spawn(order).await.map_err(|e| Ended::Trouble(e.to_string()))?;
@@ -210,18 +215,27 @@ impl<'a> Run<'a> {
         self.finish().await
     }
 
-    /// What the file is, by its first bytes; `Waiting` when it must be whole first.
-    async fn sniffed(&self) -> Result<(), Ended> {
+    /// What the file is, by its first bytes: whether its index is behind its sound. `Waiting` when that index isn't there yet.
+    async fn sniffed(&mut self) -> Result<bool, Ended> {
+        // An earlier run's may be of bytes that never became durable.
+        self.source.keep_head(Bytes::new());
         let mut head = Vec::new();
         loop {
-            let more = self.source.read(head.len() as u64, HEAD_BYTES).await?;
+            let more = fetch(self.source, self.engine, &mut self.slot, head.len() as u64, HEAD_BYTES as u32).await?;
             head.extend_from_slice(&more);
-            let is_stored = self.source.window.phase() == Phase::Stored;
+            let is_short = !more.is_empty() && head.len() < HEAD_BYTES;
             match sniff(&head) {
                 Sniffed::NeedMore if !more.is_empty() && head.len() < 4 * HEAD_BYTES => {}
-                Sniffed::Progressive(_) => return Ok(()),
-                Sniffed::IndexLast(_) if is_stored => return Ok(()),
-                Sniffed::IndexLast(_) => return Err(Ended::Waiting),
+                // The worker reads on behind the sound's beginning before it goes to the index, and comes back.
+                Sniffed::IndexLast(_) if is_short => {}
+                found @ (Sniffed::Progressive(_) | Sniffed::IndexLast(_)) => {
+                    self.source.keep_head(head.into());
+                    let seeks = matches!(found, Sniffed::IndexLast(_));
+                    if seeks && self.source.window.phase() != Phase::Stored && !self.source.has_end().await? {
+                        return Err(Ended::Waiting);
+                    }
+                    return Ok(seeks);
+                }
                 Sniffed::NeedMore if head.is_empty() => {
                     return Err(Ended::Failed(Failure::new(Code::EmptyMedia, "the file is empty")));
                 }
@@ -335,14 +349,10 @@ async fn oldest(queue: &mut VecDeque<OnItsWay>) -> (Made, Result<Stored, StoreEr
     }
 }
 
-/// Bytes for the worker. While they don't come the slot is others'; when they don't come for long, neither is the worker.
-async fn fetch(
-    source: &Source,
-    engine: &Arc<Engine>,
-    slot: &mut Option<OwnedSemaphorePermit>,
-    off: u64,
-    len: u32,
-) -> Result<Bytes, Ended> {
+/// Bytes for the worker. While they don't come the slot is others'; when they don't come for long, neither is the worker. Between
+/// two needs is also where the backlog gives way to what is live.
+async fn fetch(source: &Source, engine: &Engine, slot: &mut Option<Slot>, off: u64, len: u32) -> Result<Bytes, Ended> {
+    *slot = slot.take().and_then(|slot| slot.kept(source.rank()));
     let read = source.read(off, len as usize);
     tokio::pin!(read);
     let bytes = match tokio::time::timeout(PARK_AFTER, read.as_mut()).await {
@@ -353,7 +363,7 @@ async fn fetch(
         }
     };
     if slot.is_none() {
-        *slot = Arc::clone(&engine.slots).acquire_owned().await.ok();
+        *slot = Some(engine.slots.again(source.rank()).await);
     }
     Ok(bytes)
 }

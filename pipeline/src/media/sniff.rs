@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::mpeg;
 use foreign::{foreign, is_text};
+pub use index::index_behind_sound;
 
 mod foreign;
+mod index;
 
 /// More is never asked for: a cover picture before an MP3's first frame is seldom larger.
 pub const HEAD_BYTES: usize = 1024 * 1024;

@@ -147,6 +147,10 @@ impl Store for Local {
         true
     }
 
+    fn reads_unfinished(&self) -> bool {
+        true
+    }
+
     async fn put_part(
         &self,
         to: &Multipart,

@@ -232,6 +232,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Away`.
     async fn abort(&self, to: &Multipart) -> Result<(), StoreError>;
 
+    /// Committed bytes of a multipart object that isn't whole can be read.
+    fn reads_unfinished(&self) -> bool;
+
     /// Reads committed bytes of a multipart object that isn't whole; `None` where the store can't.
     ///
     /// # Errors

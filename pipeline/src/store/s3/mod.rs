@@ -152,6 +152,10 @@ impl Store for S3 {
         false
     }
 
+    fn reads_unfinished(&self) -> bool {
+        false
+    }
+
     async fn put_part(
         &self,
         to: &Multipart,
