@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { drop } from './browser.mjs';
+import { gapless } from './gapless.mjs';
 import { arrivesWhole, card, durable, durableOver, heardAt, player, pressPlay, runsFrom, sent, slide, SLOW, sound, until } from './steps.mjs';
 import { reach } from './reach.mjs';
 
@@ -251,5 +252,6 @@ export const cases = [
   { name: 'says why a text file named .flac failed, and retries', run: tellsWhyItFailed },
   { name: 'cancels in two steps and leaves nothing', run: cancels },
   { name: 'sends five files, two at a time', run: sendsTwoAtATime },
+  ...gapless,
   ...reach,
 ];
