@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { drop } from './browser.mjs';
+import { players } from './players.mjs';
 import { gapless } from './gapless.mjs';
 import { arrivesWhole, card, durable, durableOver, heardAt, player, pressPlay, runsFrom, sent, slide, SLOW, sound, until } from './steps.mjs';
 import { reach } from './reach.mjs';
@@ -289,5 +290,6 @@ export const cases = [
   { name: 'cancels in two steps and leaves nothing', run: cancels },
   { name: 'sends five files, two at a time', run: sendsTwoAtATime },
   ...gapless,
+  ...players,
   ...reach,
 ];
