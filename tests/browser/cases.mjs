@@ -1,9 +1,11 @@
 // What the page promises, one case each.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { drop } from './browser.mjs';
+import { players } from './players.mjs';
+import { gapless } from './gapless.mjs';
 import { arrivesWhole, card, durable, durableOver, heardAt, player, pressPlay, runsFrom, sent, slide, SLOW, sound, until } from './steps.mjs';
 import { reach } from './reach.mjs';
 
@@ -200,12 +202,47 @@ async function tellsWhyItFailed({ page, folder, home }) {
   const at = card(page, 'Shopping list');
   await until('failed', async () => (await at.getAttribute('data-state')) === 'failed', { ms: 60_000 });
   assert.ok((await at.locator('.failure p').first().innerText()).length > 10);
+  await until('its bytes are kept', async () => (await at.locator('[data-digest]').count()) === 1);
+  assert.equal(await at.getByRole('button', { name: /^Retry/ }).count(), 0, 'it would end the same way');
+}
+
+/** The server's media workers, as the system lists them. */
+function workersOf(pid) {
+  const read = (path) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) => read(`/proc/${pid}/task/${task}/children`).split(' ').filter(Boolean));
+  return children.map(Number).filter((child) => read(`/proc/${child}/cmdline`).includes('media-worker'));
+}
+
+async function retriesWhatFailed({ page, folder, home, note, serverPid }) {
+  if (serverPid === undefined) return note('skipped: the server isn’t ours to disturb');
+  const file = sound(folder, 'Third time unlucky', 30);
+  await home();
+  await drop(page, file.path);
+  const at = card(page, file.name);
+  let killed = 0;
+  await until('failed', async () => {
+    for (const worker of workersOf(serverPid)) {
+      process.kill(worker, 'SIGKILL');
+      killed += 1;
+    }
+    return (await at.getAttribute('data-state', { timeout: 1000 }).catch(() => null)) === 'failed';
+  }, { ms: 60_000, every: 5 });
+  const why = await at.locator('.failure p').first().innerText();
+  assert.ok(why.length > 10);
+  note(`failed after ${killed} workers: ${why}`);
   const [retried] = await Promise.all([
     page.waitForRequest((r) => r.method() === 'POST' && r.url().endsWith('/retry')),
     at.getByRole('button', { name: /^Retry/ }).click({ timeout: 15_000 }),
   ]);
   assert.ok((await retried.allHeaders())['x-csrf-token'], 'the retry carries the CSRF token');
-  await until('failed again', async () => (await at.getAttribute('data-state')) === 'failed' && (await at.locator('.failure').count()) === 1, { ms: 60_000 });
+  await arrivesWhole(at, file);
+  assert.equal(await at.locator('.failure').count(), 0);
 }
 
 async function cancels({ page, line, folder, home }) {
@@ -248,8 +285,11 @@ export const cases = [
   { name: 'goes on after a lost line', run: survivesALostLine },
   { name: 'survives a reload in mid-upload, and refuses another file', run: survivesAReload },
   { name: 'goes on when the same file is simply dropped again', run: droppedAgainGoesOn },
-  { name: 'says why a text file named .flac failed, and retries', run: tellsWhyItFailed },
+  { name: 'says why a text file named .flac failed, and offers no retry', run: tellsWhyItFailed },
+  { name: 'retries a track whose encoder died three times', run: retriesWhatFailed },
   { name: 'cancels in two steps and leaves nothing', run: cancels },
   { name: 'sends five files, two at a time', run: sendsTwoAtATime },
+  ...gapless,
+  ...players,
   ...reach,
 ];

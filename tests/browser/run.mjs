@@ -30,7 +30,7 @@ async function main() {
     const { context, page, seen } = await open(browser, origin, test.context);
     const began = Date.now();
     const notes = [];
-    const world = { page, line, origin, folder, note: (text) => notes.push(text), screenshot: option('--screenshot'), home: () => home(page, origin, tokenFile) };
+    const world = { page, line, origin, folder, note: (text) => notes.push(text), serverPid: own?.pid, screenshot: option('--screenshot'), home: () => home(page, origin, tokenFile) };
     try {
       await test.run(world);
       await wellBehaved(page, seen);

@@ -16,7 +16,7 @@ const STOP_MS = 30_000;
 /** The smallest part: what is durable then grows in steps that a test file has several of. */
 const PART_BYTES = '5MiB';
 
-/** `{url, tokenFile, stop()}`; `stop` says what was wrong with the server, a list that should be empty. */
+/** `{url, tokenFile, pid, stop()}`; `stop` says what was wrong with the server, a list that should be empty. */
 export async function serve() {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-served-'));
   // As root, the database runs as another user, who has to come through here.
@@ -46,6 +46,7 @@ export async function serve() {
   return {
     url,
     tokenFile: join(data, 'owner-token'),
+    pid: child.pid,
     async stop() {
       child.kill('SIGTERM');
       const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);

@@ -13,7 +13,7 @@ const CHORDS = [
 export function wav(seconds) {
   const frames = seconds * RATE;
   const body = Buffer.alloc(44 + frames * 4);
-  header(body, frames * 4);
+  header(body, frames * 4, RATE);
   const beat = RATE * 0.5;
   let noise = 7;
   for (let i = 0; i < frames; i++) {
@@ -32,15 +32,16 @@ export function wav(seconds) {
   return body;
 }
 
-function header(body, dataBytes) {
+/** The first 44 bytes of a 16-bit stereo WAV. */
+export function header(body, dataBytes, rate) {
   body.write('RIFF', 0);
   body.writeUInt32LE(36 + dataBytes, 4);
   body.write('WAVEfmt ', 8);
   body.writeUInt32LE(16, 16);
   body.writeUInt16LE(1, 20);
   body.writeUInt16LE(2, 22);
-  body.writeUInt32LE(RATE, 24);
-  body.writeUInt32LE(RATE * 4, 28);
+  body.writeUInt32LE(rate, 24);
+  body.writeUInt32LE(rate * 4, 28);
   body.writeUInt16LE(4, 32);
   body.writeUInt16LE(16, 34);
   body.write('data', 36);

@@ -32,7 +32,8 @@ export async function until(what, look, { ms = 20_000, every = 50 } = {}) {
 
 export const sent = (at) => at.locator('[data-sent]').getAttribute('data-sent', { timeout: 1000 }).then(Number).catch(() => null);
 export const durable = (at) => at.locator('[data-durable]').getAttribute('data-durable', { timeout: 1000 }).then(Number).catch(() => null);
-export const heardAt = (page) => page.evaluate(() => document.querySelector('audio')?.currentTime ?? 0);
+/** By the page's own account, in seconds of the track. */
+export const heardAt = (page) => page.evaluate(() => document.querySelector('.player-seek input')?.valueAsNumber ?? 0);
 export const player = (page, name) => page.locator('.player').getAttribute(`data-${name}`);
 
 /** Waits until `bytes` of the upload are durable by the page's own account. */
@@ -42,6 +43,15 @@ export const durableOver = (at, bytes) => until(`${bytes} bytes durable`, async 
 export async function arrivesWhole(at, file, ms = 60_000) {
   await until(`${file.name} is ready`, async () => (await at.getAttribute('data-state')) === 'ready', { ms });
   assert.equal(await at.locator('[data-digest]').getAttribute('data-digest'), file.sha256);
+}
+
+/** Leaves nothing but these tracks in the page's list: what plays next is then known. */
+export async function only(page, names) {
+  await page.route('**/api/v1/tracks?*', async (route) => {
+    const answer = await route.fetch();
+    const { items } = await answer.json();
+    await route.fulfill({ json: { items: items.filter((t) => names.includes(t.title)), next_cursor: null } });
+  });
 }
 
 export async function pressPlay(at) {

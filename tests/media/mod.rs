@@ -3,6 +3,7 @@
 mod grants;
 mod headers;
 mod paths;
+mod playlists;
 mod range;
 
 use reqwest::{Method, RequestBuilder};

@@ -7,7 +7,7 @@ import { CheckIcon, CopyIcon, PauseIcon, PlayIcon } from './icons';
 import { post } from './http';
 import { useShared } from './page';
 import { SendBar } from './sendbar';
-import { failure, standing, wholeLength } from './standing';
+import { canRetry, failure, standing, wholeLength } from './standing';
 import { useStore } from './store';
 import { plays, type Row } from './track';
 import { Waveform } from './waveform';
@@ -134,7 +134,7 @@ function Failure({ row, title }: { row: Row; title: string }) {
     <div class="failure">
       <p>{failure(track.error)}</p>
       {problem !== null && <p role="alert">{problem}</p>}
-      {track.stored && (
+      {canRetry(track) && (
         <button type="button" disabled={isBusy} aria-label={`Retry ${title}`} onClick={() => void retry(track.id)}>
           Retry
         </button>

@@ -1,5 +1,9 @@
 // Requests to our own server: the CSRF token on every write, and a refusal as one readable error.
 
+/** A grant is renewed at most this often, and so many times in a row: a player never becomes a load test. */
+export const RENEW_MS = 4000;
+export const RENEWALS_MAX = 20;
+
 /** What the server refused, from its problem+json. */
 export class Refused extends Error {
   constructor(

@@ -1,4 +1,4 @@
-// Keys that work anywhere on the page: space plays and pauses, the arrows go five seconds back and on.
+// Keys that work anywhere on the page: space plays and pauses, the arrows go five seconds back and on, with Shift a track.
 // A key that means something to the element in focus keeps that meaning.
 
 import type { Player } from './player';
@@ -11,6 +11,8 @@ export function listenForKeys(player: Player): void {
     const { id, at } = player.now.read();
     if (id === null) return;
     if (event.key === ' ') player.toggleCurrent();
+    else if (event.key === 'ArrowLeft' && event.shiftKey) player.previous();
+    else if (event.key === 'ArrowRight' && event.shiftKey) player.next();
     else if (event.key === 'ArrowLeft') player.seek(at - STEP_SECONDS);
     else if (event.key === 'ArrowRight') player.seek(at + STEP_SECONDS);
     else return;

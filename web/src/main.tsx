@@ -11,6 +11,7 @@ import { Library } from './library';
 import { Sharing, type Shared } from './page';
 import { Player } from './player';
 import { PlayerBar } from './playerbar';
+import { neighbour } from './queue';
 import { NOTHING } from './rows';
 import { Sendings } from './sendings';
 import { storeOf, useStore } from './store';
@@ -25,7 +26,7 @@ function start(): void {
   const audio = document.createElement('audio');
   audio.preload = 'auto';
   document.body.append(audio);
-  const player = new Player(audio);
+  const player = new Player(audio, (id, step, skip) => neighbour(rows.read().rows, id, step, skip));
   const shared: Shared = {
     rows,
     player,

@@ -1,13 +1,14 @@
 // One player for the page: what plays, how far it is, and how far it may go while the upload still runs.
 //
 // Promises: a growing (EVENT) playlist plays from its start and waits at its edge, saying so; the finished
-//           playlist is taken at the next play, never under a running one; an expired grant is renewed in place.
-// hls.js (light) is loaded at the first Play, without its worker, so that the page's CSP needs no exception.
-// Safari plays HLS by itself; there the rungs are its own business.
+//           playlist is taken at the next play, never under a running one; an expired grant is renewed in place;
+//           a finished track goes on to the next finished one of the list, without a gap where the browser can.
+// Three ways to make sound, each loaded when it is first needed: `gapless` for finished tracks, hls.js for growing ones
+// and where `gapless` gave up, and Safari's own HLS, where the rungs are its own business.
 
-import type Hls from 'hls.js';
-import { rungName } from './format';
-import { readJson } from './http';
+import type { Gapless } from './gapless/gapless';
+import type { HlsSound } from './hls';
+import { readJson, Refused, RENEWALS_MAX, RENEW_MS } from './http';
 import { storeOf } from './store';
 import type { Track } from './track';
 
@@ -15,24 +16,14 @@ import type { Track } from './track';
 const EDGE_SECONDS = 0.25;
 /** A stall closer to the edge than this waits for the upload; one farther from it waits for the line. */
 const NEAR_EDGE_SECONDS = 1.5;
-/** A grant is renewed at most this often: a player never becomes a load test. */
-const RENEW_MS = 4000;
-const RENEWALS_MAX = 20;
+/** Later than this in a track, "previous" goes back to its own start. */
+const RESTART_SECONDS = 3;
 /** After so long without trouble the count starts again. */
 const CALM_MS = 60_000;
-/** What the media routes answer to a grant that ended and to a run that was replaced. */
-const STALE: ReadonlySet<number> = new Set([403, 404, 410]);
-/** hls.js would fetch ten minutes ahead of a listener who may stop in ten seconds. */
-const AHEAD_SECONDS = 60;
-const BEHIND_SECONDS = 60;
 const CHOICE_KEY = 'millrace.rung';
+const GIVEN_UP = 'This track can’t be played at the moment. Play tries again.';
 
 export type Status = 'idle' | 'loading' | 'playing' | 'paused' | 'waiting' | 'ended' | 'failed';
-
-export interface Rung {
-  level: number;
-  name: string;
-}
 
 export interface Playing {
   id: string | null;
@@ -43,7 +34,7 @@ export interface Playing {
   at: number;
   /** Seconds that can be sought to. */
   until: number;
-  rungs: Rung[];
+  rungs: string[];
   /** The listener's choice: a rung's name, or `auto`. */
   choice: string;
   /** The rung that is heard right now. */
@@ -57,12 +48,17 @@ interface Entry {
   expires_at: string;
 }
 
+/** The list's ready track before or after this one, without those that turned out not to be there. */
+export type Neighbour = (id: string | null, step: 1 | -1, skip: ReadonlySet<string>) => Track | null;
+
 export class Player {
   readonly now = storeOf<Playing>({
     id: null, title: '', status: 'idle', isGrowing: false, at: 0, until: 0, rungs: [],
     choice: localStorage.getItem(CHOICE_KEY) ?? 'auto', heard: null, volume: 1, error: null,
   });
-  private hls: Hls | null = null;
+  private hls: HlsSound | null = null;
+  private gapless: Gapless | null = null;
+  private readonly skip = new Set<string>();
   private current: Track | null = null;
   private wasGrowing = false;
   /** Counts openings: what an earlier one still has under way is ignored. */
@@ -75,14 +71,16 @@ export class Player {
   private renewals = 0;
   private renewedAt = -Infinity;
   private renewing = -1;
-  private wasRecovered = false;
 
-  constructor(private readonly audio: HTMLAudioElement) {
+  constructor(
+    private readonly audio: HTMLAudioElement,
+    private readonly neighbour: Neighbour,
+  ) {
     for (const event of ['timeupdate', 'seeked', 'durationchange']) audio.addEventListener(event, () => this.hear());
     audio.addEventListener('playing', () => this.set({ status: 'playing', error: null }));
     // Both are told a moment later: a seek may have left the end, or gone on, in between.
     audio.addEventListener('ended', () => {
-      if (audio.ended) this.set({ status: 'ended' });
+      if (audio.ended) this.ended();
     });
     audio.addEventListener('pause', () => {
       if (audio.paused && !audio.ended && !this.isOpening) this.set({ status: 'paused' });
@@ -93,9 +91,10 @@ export class Player {
       this.set({ status: isGrowing && audio.currentTime > until - NEAR_EDGE_SECONDS ? 'waiting' : 'loading' });
     });
     audio.addEventListener('error', () => {
-      if (this.hls === null && !this.isOpening) this.renew();
+      if (this.gapless !== null) this.fallBack();
+      else if (this.hls === null && !this.isOpening) this.renew();
     });
-    mediaKeys(() => this.toggleCurrent(), (by) => this.seek(audio.currentTime + by));
+    mediaKeys(this);
   }
 
   /** Plays the track, or pauses it when it is the one that plays. */
@@ -108,6 +107,7 @@ export class Player {
       this.wantsSound = !this.wantsSound;
       this.set({ status: this.wantsSound ? 'loading' : 'paused' });
     } else if (!audio.paused) audio.pause();
+    else if (this.gapless !== null && status === 'ended') this.seek(0);
     else if (isFinishedNow) this.start(track, status === 'ended' ? 0 : audio.currentTime);
     else {
       this.set({ status: 'loading' });
@@ -125,6 +125,20 @@ export class Player {
     else this.start(track, seconds);
   }
 
+  /** The ready track that is next in the list, from its start. */
+  next(): void {
+    const next = this.neighbour(this.now.read().id, 1, this.skip);
+    if (next !== null) this.start(next, 0);
+  }
+
+  /** Back to the start of the track; from there, to the track before it. */
+  previous(): void {
+    const { id, at } = this.now.read();
+    const before = at > RESTART_SECONDS ? null : this.neighbour(id, -1, this.skip);
+    if (before === null) this.seek(0);
+    else this.start(before, 0);
+  }
+
   /** Goes there. From the end the sound goes on by itself; while something opens, it opens there. */
   seek(seconds: number): void {
     const { audio } = this;
@@ -132,7 +146,8 @@ export class Player {
     if (this.current === null || until <= 0) return;
     const at = Math.max(0, Math.min(seconds, isGrowing ? until - EDGE_SECONDS : until));
     const wasEnded = audio.ended;
-    if (this.isOpening || audio.readyState === HTMLMediaElement.HAVE_NOTHING) this.wantsAt = at;
+    if (this.gapless !== null) this.gapless.seek(at);
+    else if (this.isOpening || audio.readyState === HTMLMediaElement.HAVE_NOTHING) this.wantsAt = at;
     else audio.currentTime = at;
     this.set({ at });
     if (wasEnded && !audio.ended && !this.isOpening) void audio.play();
@@ -142,7 +157,8 @@ export class Player {
   choose(choice: string): void {
     localStorage.setItem(CHOICE_KEY, choice);
     this.set({ choice });
-    this.apply();
+    this.hls?.choose(choice);
+    this.gapless?.choose();
   }
 
   setVolume(volume: number): void {
@@ -160,13 +176,16 @@ export class Player {
   /** What a listener starts by hand starts with a clean slate. */
   private start(track: Track, from: number): void {
     this.renewals = 0;
-    this.wasRecovered = false;
     this.wantsSound = true;
-    void this.open(track, from);
+    // What is loaded already begins without a new entry, and so without a gap.
+    if (this.gapless?.goTo(track.id, from) === true) {
+      this.hear();
+      void this.audio.play();
+    } else void this.open(track, from);
   }
 
   /** Opens the track's entry playlist at `from` seconds. */
-  private async open(track: Track, from: number): Promise<void> {
+  private async open(track: Track, from: number, isPlain = false): Promise<void> {
     const mine = ++this.load;
     this.current = track;
     this.isOpening = true;
@@ -178,6 +197,7 @@ export class Player {
       isGrowing: this.wasGrowing, until: track.duration_ms === null ? known : track.duration_ms / 1000, rungs: [], heard: null,
     });
     try {
+      if (!isPlain && !this.wasGrowing && !playsNatively(this.audio) && (await this.openGapless(track, from, mine))) return;
       const entry = await readJson<Entry>(`/api/v1/tracks/${encodeURIComponent(track.id)}/stream`);
       if (mine !== this.load) return;
       this.close();
@@ -194,31 +214,53 @@ export class Player {
   }
 
   private async openHls(url: string, mine: number): Promise<void> {
-    const { default: Hls } = await import('hls.js/light');
+    const { playHls } = await import('./hls');
     if (mine !== this.load) return;
-    if (!Hls.isSupported()) throw new Error('This browser can’t play HLS.');
-    const h = new Hls({ enableWorker: false, autoStartLoad: false, maxMaxBufferLength: AHEAD_SECONDS, backBufferLength: BEHIND_SECONDS });
-    this.hls = h;
-    h.on(Hls.Events.MANIFEST_PARSED, () => {
-      this.set({ rungs: h.levels.map((l, level) => ({ level, name: rungName(l.audioCodec, l.bitrate, l.attrs['STABLE-VARIANT-ID']) })) });
-      this.apply();
-      h.startLoad(this.wantsAt ?? 0);
-      this.opened();
+    const told = (tell: () => void) => {
+      if (mine === this.load) tell();
+    };
+    this.hls = playHls(this.audio, url, {
+      parsed: (rungs) => {
+        const from = this.wantsAt ?? 0;
+        this.set({ rungs });
+        this.opened();
+        return { choice: this.now.read().choice, from };
+      },
+      length: (until, isGrowing) => told(() => this.set({ isGrowing, until })),
+      heard: (heard) => told(() => this.set({ heard })),
+      stale: () => told(() => this.renew()),
     });
-    h.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.set({ isGrowing: details.live, until: details.edge }));
-    h.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => this.set({ heard: this.now.read().rungs[frag.level]?.name ?? null }));
-    h.on(Hls.Events.ERROR, (_, data) => {
-      if (mine !== this.load) return;
-      // Refused or gone: hls.js would try rung after rung with the same dead grant, and never call it fatal.
-      if (STALE.has(data.response?.code ?? 0)) return this.renew();
-      if (!data.fatal) return;
-      if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.wasRecovered) {
-        this.wasRecovered = true;
-        h.recoverMediaError();
-      } else this.renew();
+  }
+
+  /** False where it can't be; then nothing was touched. */
+  private async openGapless(track: Track, from: number, mine: number): Promise<boolean> {
+    const { Gapless } = await import('./gapless/gapless');
+    if (mine !== this.load) return true;
+    if (!Gapless.isSupported() || track.samples === null || track.rate === null) return false;
+    this.close();
+    const told = (tell: () => void) => {
+      if (mine === this.load) tell();
+    };
+    const at = this.wantsAt ?? from;
+    this.wantsAt = null;
+    this.gapless = new Gapless(this.audio, track, at, {
+      following: (after) => this.neighbour(after.id, 1, this.skip),
+      choice: () => this.now.read().choice,
+      moved: () => told(() => this.hear()),
+      skip: (gone) => this.skip.add(gone.id),
+      failed: (error) => told(() => (error instanceof Refused ? this.fail(GIVEN_UP) : this.fallBack())),
     });
-    h.attachMedia(this.audio);
-    h.loadSource(url);
+    this.opened();
+    return true;
+  }
+
+  /** The gapless player gave up: hls.js takes this track, from the same place. */
+  private fallBack(): void {
+    const track = this.current;
+    if (track === null) return;
+    const { at } = this.now.read();
+    this.wantsSound = !this.audio.paused;
+    void this.open(track, at, true);
   }
 
   private opened(): void {
@@ -239,7 +281,7 @@ export class Player {
     if (track === null || this.renewing === this.load) return;
     const since = performance.now() - this.renewedAt;
     this.renewals = since > CALM_MS ? 1 : this.renewals + 1;
-    if (this.renewals > RENEWALS_MAX) return this.fail('This track can’t be played at the moment. Play tries again.');
+    if (this.renewals > RENEWALS_MAX) return this.fail(GIVEN_UP);
     if (!this.isOpening) this.wantsSound = !this.audio.paused;
     const mine = (this.renewing = this.load);
     setTimeout(() => {
@@ -247,6 +289,13 @@ export class Player {
       this.renewedAt = performance.now();
       void this.open(this.current ?? track, this.wantsAt ?? this.audio.currentTime);
     }, Math.max(0, RENEW_MS - since));
+  }
+
+  /** A finished track goes on to the next one; one that was growing plays alone. */
+  private ended(): void {
+    const next = this.gapless !== null || this.wasGrowing ? null : this.neighbour(this.now.read().id, 1, this.skip);
+    if (next === null) this.set({ status: 'ended' });
+    else this.start(next, 0);
   }
 
   private fail(error: string): void {
@@ -257,24 +306,21 @@ export class Player {
   }
 
   private close(): void {
-    this.hls?.destroy();
-    this.hls = null;
+    this.hls?.close();
+    this.gapless?.close();
+    this.hls = this.gapless = null;
     this.audio.removeAttribute('src');
-  }
-
-  /** Auto stays among the AAC rungs: one codec never changes under the listener's ears unasked. */
-  private apply(): void {
-    if (this.hls === null) return;
-    const { rungs, choice } = this.now.read();
-    const lossless = rungs.find((r) => r.name.startsWith('Lossless'))?.level ?? -1;
-    this.hls.autoLevelCapping = lossless > 0 && lossless === rungs.length - 1 ? lossless - 1 : -1;
-    this.hls.nextLevel = rungs.find((r) => r.name === choice)?.level ?? -1;
   }
 
   /** Notes how far the sound is; where the browser plays by itself, also how far it could be. */
   private hear(): void {
     if (this.isOpening) return;
-    const { audio } = this;
+    const { audio, gapless } = this;
+    if (gapless !== null) {
+      const { track, ...place } = gapless.now();
+      this.current = this.current?.id === track.id ? this.current : track;
+      return this.set({ id: track.id, title: this.current.title, ...place });
+    }
     this.set({ at: audio.currentTime });
     if (this.hls !== null || audio.seekable.length === 0) return;
     this.set({ until: audio.seekable.end(audio.seekable.length - 1), isGrowing: !Number.isFinite(audio.duration) });
@@ -292,10 +338,23 @@ function playsNatively(audio: HTMLAudioElement): boolean {
 }
 
 /** The keyboard's and the headset's own keys. */
-function mediaKeys(toggle: () => void, seekBy: (seconds: number) => void): void {
+function mediaKeys(player: Player): void {
   if (!('mediaSession' in navigator)) return;
-  navigator.mediaSession.setActionHandler('play', toggle);
-  navigator.mediaSession.setActionHandler('pause', toggle);
-  navigator.mediaSession.setActionHandler('seekbackward', () => seekBy(-10));
-  navigator.mediaSession.setActionHandler('seekforward', () => seekBy(10));
+  const by = (seconds: number) => () => player.seek(player.now.read().at + seconds);
+  const keys: Partial<Record<MediaSessionAction, MediaSessionActionHandler>> = {
+    play: () => player.toggleCurrent(),
+    pause: () => player.toggleCurrent(),
+    seekbackward: by(-10),
+    seekforward: by(10),
+    seekto: ({ seekTime }) => seekTime !== undefined && player.seek(seekTime),
+    nexttrack: () => player.next(),
+    previoustrack: () => player.previous(),
+  };
+  for (const [key, handler] of Object.entries(keys)) {
+    try {
+      navigator.mediaSession.setActionHandler(key as MediaSessionAction, handler);
+    } catch {
+      // A key that this browser doesn't know.
+    }
+  }
 }

@@ -3,14 +3,16 @@
 import { useEffect } from 'preact/hooks';
 import { announce } from './announce';
 import { clock, spokenClock } from './format';
-import { PauseIcon, PlayIcon, VolumeIcon } from './icons';
+import { NextIcon, PauseIcon, PlayIcon, PreviousIcon, VolumeIcon } from './icons';
 import { useShared } from './page';
 import type { Playing } from './player';
+import { neighbour } from './queue';
 import { useStore } from './store';
 
 export function PlayerBar() {
-  const { player } = useShared();
+  const { player, rows } = useShared();
   const p = useStore(player.now, (now) => now);
+  const hasNext = useStore(rows, (s) => neighbour(s.rows, p.id, 1) !== null);
   useEffect(() => {
     document.documentElement.dataset['player'] = p.id === null ? 'off' : 'on';
     if (p.id !== null && 'mediaSession' in navigator) navigator.mediaSession.metadata = new MediaMetadata({ title: p.title });
@@ -24,9 +26,17 @@ export function PlayerBar() {
   const isRunning = p.status === 'playing' || p.status === 'loading' || p.status === 'waiting';
   return (
     <div class="player" data-status={p.status} data-growing={p.isGrowing} data-heard={p.heard ?? ''}>
-      <button type="button" class="play" aria-label={isRunning ? 'Pause' : 'Play'} onClick={() => player.toggleCurrent()}>
-        {isRunning ? <PauseIcon /> : <PlayIcon />}
-      </button>
+      <div class="player-keys">
+        <button type="button" class="quiet" aria-label="Previous track" onClick={() => player.previous()}>
+          <PreviousIcon />
+        </button>
+        <button type="button" class="play" aria-label={isRunning ? 'Pause' : 'Play'} onClick={() => player.toggleCurrent()}>
+          {isRunning ? <PauseIcon /> : <PlayIcon />}
+        </button>
+        <button type="button" class="quiet" aria-label="Next track" disabled={!hasNext} onClick={() => player.next()}>
+          <NextIcon />
+        </button>
+      </div>
       <div class="player-what">
         <p class="player-title">{p.title}</p>
         <p class="player-note">{note(p)}</p>
@@ -69,15 +79,15 @@ export function PlayerBar() {
 function Rungs({ p }: { p: Playing }) {
   const { player } = useShared();
   if (p.rungs.length === 0) return null;
-  const isOffered = p.choice === 'auto' || p.rungs.some((r) => r.name === p.choice);
+  const isOffered = p.choice === 'auto' || p.rungs.includes(p.choice);
   return (
     <label class="rungs">
       <span class="hidden">Quality</span>
       <select value={isOffered ? p.choice : 'auto'} onChange={(e) => player.choose(e.currentTarget.value)}>
         <option value="auto">{p.choice === 'auto' && p.heard !== null ? `Auto · ${p.heard}` : 'Auto'}</option>
         {p.rungs.map((r) => (
-          <option key={r.level} value={r.name}>
-            {r.name}
+          <option key={r} value={r}>
+            {r}
           </option>
         ))}
       </select>

@@ -3,7 +3,7 @@ import { after, NOTHING, type Happened, type Rows } from './rows';
 import type { Track } from './track';
 
 const track = (id: string, more: Partial<Track> = {}): Track => ({
-  id, state: 'ingesting', title: id, filename: null, duration_ms: null, samples: null, rate: null, segments_ready: 0, size: null, sha256: null,
+  id, state: 'ingesting', title: id, filename: null, duration_ms: null, samples: null, rate: null, start_pad: null, segments_ready: 0, size: null, sha256: null,
   loudness: null, error: null, codec: null, lossless: null, stored: false, upload: { offset: 0, length: 100, state: 'receiving' }, created_at: '2026-01-01T00:00:00Z', ...more,
 });
 const all = (...events: Happened[]): Rows => events.reduce(after, NOTHING);

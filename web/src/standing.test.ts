@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
-import { failure, standing, wholeLength } from './standing';
+import { canRetry, failure, standing, wholeLength } from './standing';
 import { isSettled, type Row, type Sending, type Track } from './track';
 
 const sending = (more: Partial<Sending>): Sending => ({ name: 'a.wav', size: 1000, phase: 'sending', sent: 400, durable: 400, speed: null, error: null, ...more });
 const track = (more: Partial<Track>): Track => ({
-  id: 't', state: 'ingesting', title: 't', filename: null, duration_ms: null, samples: null, rate: null, segments_ready: 0, size: null, sha256: null,
+  id: 't', state: 'ingesting', title: 't', filename: null, duration_ms: null, samples: null, rate: null, start_pad: null, segments_ready: 0, size: null, sha256: null,
   loudness: null, error: null, codec: null, lossless: null, stored: false, upload: null, created_at: '', ...more,
 });
 const row = (t: Partial<Track> | null, s: Partial<Sending> | null): Row => ({
@@ -23,6 +23,13 @@ it.each([
   [row({ state: 'failed' }, {}), 'Failed'],
   [row({ upload: { offset: 5, length: 10, state: 'receiving' } }, null), 'Arriving 50 %'],
 ])('%#: a row says where it stands', (r, text) => expect(standing(r).text).toBe(text));
+
+it('a retry is offered where it may end differently', () => {
+  const failed = (code: string, stored = true) => canRetry(track({ state: 'failed', stored, error: { code, detail: null } }));
+  expect(['worker_crashed', 'worker_hung', 'stuck', 'new_code'].map((code) => failed(code))).toEqual([true, true, true, true]);
+  expect(['unsupported_media', 'corrupt_media', 'too_long'].map((code) => failed(code))).toEqual([false, false, false]);
+  expect([failed('worker_crashed', false), canRetry(track({ state: 'ready', stored: true }))]).toEqual([false, false]);
+});
 
 it('a failure is a sentence', () => {
   expect(failure({ code: 'unsupported_media', detail: 'this is plain text, not sound' })).toBe('This is plain text, not sound.');

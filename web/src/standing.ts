@@ -1,7 +1,7 @@
 // Where a track stands, in the words that its row shows. Pure.
 
 import { percent } from './format';
-import type { Row } from './track';
+import type { Row, Track } from './track';
 
 export type Tone = 'moving' | 'good' | 'bad' | 'still';
 
@@ -49,6 +49,14 @@ const REASONS: Record<string, string> = {
   upload_expired: 'The upload was left unfinished for too long.',
   worker_crashed: 'The encoder gave up on this file.',
 };
+
+/** The file's own fault: another try would end as this one did. */
+const HOPELESS: ReadonlySet<string> = new Set([
+  'unsupported_media', 'index_at_end', 'corrupt_media', 'empty_media', 'too_long', 'too_many_channels', 'unsupported_rate',
+]);
+
+/** Whether it makes sense to encode it again: its bytes are here, and it wasn't their fault. */
+export const canRetry = (t: Track): boolean => t.state === 'failed' && t.stored && !HOPELESS.has(t.error?.code ?? '');
 
 /** Why a track failed: the server's sentence, else one of ours. */
 export function failure(error: { code: string; detail: string | null } | null): string {

@@ -11,6 +11,7 @@ export interface Track {
   duration_ms: number | null;
   samples: number | null;
   rate: number | null;
+  start_pad: number | null;
   segments_ready: number;
   size: number | null;
   sha256: string | null;
