@@ -10,5 +10,6 @@ mod formats;
 mod locked;
 mod measured;
 mod mutated;
+pub(crate) mod pictures;
 mod refused;
 pub(crate) mod support;

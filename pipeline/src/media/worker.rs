@@ -23,11 +23,13 @@ mod decode;
 mod encode;
 #[cfg(debug_assertions)]
 pub mod fault;
+mod fingerprint;
 mod link;
 mod lockdown;
 mod m4a;
 mod meter;
 mod pcm;
+mod picture;
 mod shape;
 mod source;
 mod track;
@@ -116,7 +118,10 @@ fn work() -> Result<(), Trouble> {
         return Err(Trouble::Orphaned);
     }
     match perform(start, inlet, &outlet, hands) {
-        Ok(finished) => link::send_json(&outlet, Kind::Done, &finished),
+        Ok((finished, picture)) => {
+            link::send_json(&outlet, Kind::Done, &finished)?;
+            picture::send(&outlet, picture)
+        }
         Err(Trouble::Refused(code, text)) => say_failed(&outlet, code, text),
         Err(orphaned) => Err(orphaned),
     }
@@ -158,11 +163,17 @@ fn toil(feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<u32, Trouble> 
     }
 }
 
-/// Reads, decodes and hands out; then gathers what the others made.
-fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<Hand>) -> Result<Finished, Trouble> {
+/// Reads, decodes and hands out; then gathers what the others made. With it the bytes of the file's picture, if there is one.
+fn perform(
+    start: Start,
+    inlet: Inlet,
+    outlet: &Arc<Mutex<Outlet>>,
+    hands: Vec<Hand>,
+) -> Result<(Finished, Vec<u8>), Trouble> {
     let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
     let mut crew = Crew { idle: hands, busy: vec![] };
-    let decoded = decode::run(start, source, outlet, &mut crew);
+    let mut picture = vec![];
+    let decoded = decode::run(start, source, outlet, &mut crew, &mut picture);
     let gathered = crew.gather(decoded.is_ok());
     // A hand that failed closes its queue, which the decoder sees as a stop: the hand's reason is the true one.
     let priming = match (&decoded, gathered) {
@@ -170,7 +181,7 @@ fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<H
         (_, Ok(priming)) => priming,
         (Err(_), Err(_)) => vec![],
     };
-    Ok(Finished { samples: decoded?, priming })
+    Ok((Finished { samples: decoded?, priming }, picture))
 }
 
 /// The threads and their queues.

@@ -1,10 +1,11 @@
-//! Loudness and waveform, from the same blocks that the encoders get.
+//! Loudness, waveform and fingerprint, from the same blocks that the encoders get.
 
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
 use ebur128::{EbuR128, Mode};
 
+use super::fingerprint::Print;
 use super::link::{self, Outlet};
 use super::{Feed, Trouble};
 use crate::media::Loudness;
@@ -19,6 +20,7 @@ const SILENCE_DBTP: f64 = -120.0;
 pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<(), Trouble> {
     let mut meter = EbuR128::new(2, rate, Mode::I | Mode::LRA | Mode::TRUE_PEAK).map_err(|e| wrong(&e))?;
     let mut folder = Folder::default();
+    let mut print = Print::new(rate);
     let mut sent = 0u64;
     let mut held = vec![];
     let pairs_at_once = (rate / SAMPLES_PER_PAIR) as usize;
@@ -30,6 +32,7 @@ pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> 
         };
         meter.add_frames_planar_f32(&[&block.left, &block.right]).map_err(|e| wrong(&e))?;
         block.left.iter().zip(&block.right).for_each(|(l, r)| folder.add(*l, *r));
+        print.add(&block);
         held.extend(folder.take());
         if held.len() / 2 >= pairs_at_once {
             sent = send(outlet, sent, &mut held)?;
@@ -40,6 +43,7 @@ pub(super) fn run(rate: u32, feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> 
     if !held.is_empty() {
         send(outlet, sent, &mut held)?;
     }
+    link::send(outlet, Kind::Fingerprint, 0, 0, &print.finish())?;
     link::send_json(outlet, Kind::Loudness, &measured(&meter))
 }
 
