@@ -1,5 +1,6 @@
 //! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
 
+mod brought;
 mod command;
 mod crash;
 mod detached;
