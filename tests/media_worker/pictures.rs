@@ -74,7 +74,7 @@ async fn a_cover_comes_in_three_sizes_out_of_every_container() {
     for (file, square) in [
         (flac(&song(1.0), "image/jpeg", &jpeg), true),
         (flac(&song(1.0), "image/jpeg", &webp), true), // this libav knows no name for it
-        (flac(&song(1.0), "image/gif", &png), false), // nor does what it is called count
+        (flac(&song(1.0), "image/gif", &png), false),  // nor does what it is called count
         (dressed("a.mp3", &png, &["-id3v2_version", "3"]), false),
         (dressed("a.m4a", &jpeg, &[&["-c:a", "aac"], &first[..]].concat()), true),
         (ffmpeg(&song(1.0), &[], &["-c:a", "libopus", "-metadata", &in_ogg], "a.opus"), false),
