@@ -114,5 +114,6 @@ async fn the_same_song_is_found_again_in_other_bytes_and_only_in_its_own_account
     let theirs = tus::whole(&app, "a.flac", &song).await;
     assert_eq!(app.settled(&theirs.track).await["duplicates"], json!(null), "another account's is nobody's business");
     app.token = mine;
+    assert_eq!(app.ask("SELECT count(*) FROM same_recordings").await, 1, "nor even looked at");
     assert_eq!(app.track(&flac.track).await["duplicates"], alike(&coded, "b"));
 }

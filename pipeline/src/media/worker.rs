@@ -30,6 +30,7 @@ mod m4a;
 mod meter;
 mod pcm;
 mod picture;
+mod range;
 mod shape;
 mod source;
 mod track;
