@@ -34,6 +34,7 @@ use crate::{accounts, health, pages, policy::read, tracks};
         tracks::http::change,
         tracks::http::stream,
         tracks::http::waveform,
+        tracks::artwork::artwork,
         tracks::http::listen,
         tracks::http::retry,
         pages::http::home,

@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, db_int},
     lease::interval,
     limits::PartMap,
-    resource::{CreateError, Kind, Look, NewUpload, title_of},
+    resource::{CreateError, Kind, Look, NewUpload, title_given, title_of},
 };
 
 impl Engine {
@@ -102,11 +102,12 @@ impl Engine {
 
     async fn open_track(&self, tx: &mut Tx<'_>, track: Id<Track>, new: &NewUpload) -> sqlx::Result<()> {
         sqlx::query!(
-            "INSERT INTO tracks (id, owner, state, title, filename, release_id, storage_backend)
-             VALUES ($1, $2, 'ingesting', $3, $4, $5, $6)",
+            "INSERT INTO tracks (id, owner, state, title, title_given, filename, release_id, storage_backend)
+             VALUES ($1, $2, 'ingesting', $3, $4, $5, $6, $7)",
             track.uuid(),
             new.owner.uuid(),
             title_of(new),
+            title_given(new).is_some(),
             new.filename,
             new.release,
             self.store.backend().name()

@@ -245,9 +245,13 @@ impl Engine {
     /// # Errors
     /// Only the database's.
     pub async fn retitle(&self, track: Id<Track>, title: &str) -> sqlx::Result<bool> {
-        let done = sqlx::query!("UPDATE tracks SET title = $2, updated_at = now() WHERE id = $1", track.uuid(), title)
-            .execute(&self.db)
-            .await?;
+        let done = sqlx::query!(
+            "UPDATE tracks SET title = $2, title_given = true, updated_at = now() WHERE id = $1",
+            track.uuid(),
+            title
+        )
+        .execute(&self.db)
+        .await?;
         Ok(done.rows_affected() == 1)
     }
 

@@ -150,9 +150,14 @@ fn state_text(state: upload::State) -> &'static str {
     schema::machine::State::name(state)
 }
 
+/// What the client said.
+pub(crate) fn title_given(new: &NewUpload) -> Option<&str> {
+    new.title.as_deref().map(str::trim).filter(|t| t.chars().any(|c| !c.is_control()))
+}
+
 /// A title for people: what the client said, else the file's name without its ending.
 pub(crate) fn title_of(new: &NewUpload) -> String {
-    let given = new.title.as_deref().map(str::trim).filter(|t| !t.is_empty());
+    let given = title_given(new);
     let stem = new.filename.as_deref().and_then(|f| std::path::Path::new(f).file_stem()).and_then(|s| s.to_str());
     let title: String = given.or(stem).unwrap_or("Untitled").chars().filter(|c| !c.is_control()).take(1000).collect();
     if title.trim().is_empty() { "Untitled".into() } else { title }

@@ -199,6 +199,24 @@ impl Engine {
         Ok(row.map(|r| Item { key: r.key, len: from_db(r.len), sha: r.sha }))
     }
 
+    /// One of a ready track's pictures, by its longer side.
+    ///
+    /// # Errors
+    /// The database's or the store's.
+    pub async fn picture(&self, track: Id<Track>, side: i32) -> Result<Option<bytes::Bytes>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT p.key, p.len FROM pictures p JOIN tracks t ON t.id = p.track_id AND t.run = p.run
+              WHERE p.track_id = $1 AND p.side = $2",
+            track.uuid(),
+            side
+        )
+        .fetch_optional(&self.db)
+        .await
+        .map_err(|e| StoreError::Away(std::io::Error::other(e)))?;
+        let Some(row) = row else { return Ok(None) };
+        self.store.read(&row.key, 0, usize::try_from(row.len).unwrap_or(0)).await.map(Some)
+    }
+
     /// The waveform as audiowaveform's `.dat`: whole when the track is ready, as far as it is drawn while it is encoded here.
     ///
     /// # Errors

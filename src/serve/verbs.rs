@@ -20,6 +20,13 @@ impl api::tracks::Engine for Verbs {
         }
     }
 
+    async fn picture(&self, track: Id<Track>, side: i32) -> Result<Option<Bytes>, EngineError> {
+        match self.0.picture(track, side).await {
+            Err(StoreError::Missing(_)) => Ok(None),
+            other => other.map_err(|e| EngineError::Away(Box::new(e))),
+        }
+    }
+
     async fn retry(&self, track: Id<Track>) -> Result<(), EngineError> {
         self.0.retry(track).await.map_err(|e| match e {
             RetryError::Missing => EngineError::Missing,

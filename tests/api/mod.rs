@@ -149,6 +149,10 @@ impl Engine for FakeEngine {
         Ok(self.peaks.lock().unwrap().clone())
     }
 
+    async fn picture(&self, _track: Id<Track>, side: i32) -> Result<Option<Bytes>, EngineError> {
+        Ok(Some(format!("a picture of {side}").into()))
+    }
+
     async fn retry(&self, track: Id<Track>) -> Result<(), EngineError> {
         let mut tx = schema::begin(&self.db).await.unwrap();
         let edge = track::Retry { run: None, reason: None, detail: None };

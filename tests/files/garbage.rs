@@ -8,10 +8,13 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    app::{App, PATIENCE},
-    sound::{noise, wav},
-    tus,
+use crate::{
+    media_worker::pictures,
+    support::{
+        app::{App, PATIENCE},
+        sound::{noise, wav},
+        tus,
+    },
 };
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -37,6 +40,7 @@ fn planted_orphans(app: &App, age: Duration) -> Vec<PathBuf> {
         format!("objects/hls/{ID}/1/0/init.mp4"),
         format!("objects/hls/{ID}/1/0/0.m4s"),
         format!("objects/hls/{ID}/1/peaks.dat"),
+        format!("objects/hls/{ID}/1/artwork/{ID}.jpg"),
         format!("multipart/tracks/{ID}/{ID}"),
     ];
     kinds.iter().map(|path| plant(app, path, age)).collect()
@@ -55,9 +59,11 @@ async fn the_sweep_takes_what_is_old_and_unnamed_and_nothing_else() {
     // UP-13
     let app = App::with(&[("ORPHAN_SWEEP", "100ms"), ("ORPHAN_AGE", "2h")]).await;
     let day = Duration::from_secs(24 * 3600);
-    let sound = wav(88_200, 44_100);
-    let ready = tus::whole(&app, "x.wav", &sound).await;
-    assert_eq!(app.settled(&ready.track).await["state"], "ready");
+    let cover = pictures::written(&pictures::cover(700, 700), image::ImageFormat::Png);
+    let sound = pictures::flac(&wav(88_200, 44_100), "image/png", &cover);
+    let ready = tus::whole(&app, "x.flac", &sound).await;
+    let track = app.settled(&ready.track).await;
+    assert_eq!((&track["state"], track["artwork"].as_array().map(Vec::len)), (&"ready".into(), Some(3)));
     let bytes = noise(12 << 20, 30);
     let half = tus::create(&app, "y.bin", &bytes).await;
     assert_eq!(tus::patch(&app, &half, 0, &bytes[..11 << 20]).await.status(), 204);

@@ -1,6 +1,7 @@
 //! Whole journeys: from a file on somebody's disk to sound in somebody's ears, with accidents on the way.
 
 mod admission;
+mod brought;
 mod command;
 mod crash;
 mod detached;

@@ -38,6 +38,43 @@ async fn loudness_is_what_ffmpeg_measures() {
     }
 }
 
+/// The same of each of several, with FFmpeg's own figures to a thousandth. Of the peak it prints tenths only.
+#[tokio::test]
+async fn loudness_is_ffmpegs_to_a_tenth_over_many_sounds() {
+    let samples = ["loop_garzul", "loop_3d_printer", "ambi_sauna", "loop_safari", "bass_voxy_c", "loop_tabla"];
+    let mut items: Vec<(String, Vec<u8>)> = samples
+        .map(|name| (name.to_owned(), std::fs::read(format!("/usr/share/sonic-pi/samples/{name}.flac")).unwrap()))
+        .into();
+    let quiet = tones(48_000, 9 * 48_000).into_iter().map(|s| s.map(|v| v * 0.01)).collect::<Vec<_>>();
+    let one_side = tones(44_100, 7 * 44_100).into_iter().map(|s| [s[0], 0.0]).collect::<Vec<_>>();
+    // Full-scale squares: between their samples a true peak lies above them.
+    let square = (0..6 * 44_100).map(|n| [if n / 11 % 2 == 0 { 0.99 } else { -0.99 }; 2]).collect::<Vec<_>>();
+    for (name, rate, sound) in [("quiet", 48_000, quiet), ("one side", 44_100, one_side), ("square", 44_100, square)] {
+        items.push((name.to_owned(), wav(Wave { rate, ..CD }, &le16(&s16(&sound)))));
+    }
+    for (name, file) in items {
+        let measured = run(order(), &file).await.loudness.unwrap();
+        let ([integrated, range], [.., peak]) = (to_a_thousandth(&file), reference(&file));
+        let near = |ours: Option<f64>, theirs: f64, most: f64| (ours.expect(&name) - theirs).abs() <= most;
+        assert!(near(measured.integrated, integrated, 0.1), "{name}: {measured:?}, not {integrated} LUFS");
+        assert!(near(measured.range, range, 0.1), "{name}: {measured:?}, not {range} LU");
+        assert!(near(measured.true_peak, peak, 0.1 + 0.05), "{name}: {measured:?}, not {peak} dBTP");
+    }
+}
+
+/// Integrated and range as FFmpeg has them at the last look.
+fn to_a_thousandth(file: &[u8]) -> [f64; 2] {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = write(folder.path(), "in", file);
+    let args = ["-af", "ebur128=metadata=1,ametadata=print:file=-", "-f", "null", "-"];
+    let out = Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-i"]).arg(path).args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    ["lavfi.r128.I=", "lavfi.r128.LRA="].map(|key| {
+        let last = text.lines().filter_map(|line| line.strip_prefix(key)).next_back();
+        last.expect(key).parse().unwrap()
+    })
+}
+
 #[tokio::test]
 async fn silence_has_no_loudness() {
     let measured = run(order(), &wav(CD, &vec![0; 4 * 88_200])).await.loudness.unwrap();

@@ -10,6 +10,7 @@ mod formats;
 mod locked;
 mod measured;
 mod mutated;
+pub(crate) mod pictures;
 mod refused;
 mod stretches;
 pub(crate) mod support;

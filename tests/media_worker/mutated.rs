@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use image::ImageFormat;
 use pipeline::media::{Code, Ladder, Order};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinSet, time::timeout};
 
-use super::support::*;
+use super::{pictures, support::*};
 use crate::support::proof::Proof;
 
 /// Files at once: two for each core of a small machine.
@@ -26,7 +27,11 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ffmpeg(&song, &[], &[after, &tags].concat(), name)
     };
     let first = ["-movflags", "+faststart"];
+    let cover = |format| pictures::written(&pictures::cover(200, 160), format);
     vec![
+        ("flac, with a jpeg", pictures::flac(&song, "image/jpeg", &cover(ImageFormat::Jpeg))),
+        ("flac, with a png", pictures::flac(&song, "image/png", &cover(ImageFormat::Png))),
+        ("flac, with a webp", pictures::flac(&song, "image/webp", &cover(ImageFormat::WebP))),
         ("aiff", made("a.aiff", &[])),
         ("alac", made("a.m4a", &[&["-c:a", "alac"], &first[..]].concat())),
         ("adts", made("a.aac", &["-c:a", "aac"])),

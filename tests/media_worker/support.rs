@@ -165,6 +165,8 @@ pub(crate) struct Outcome {
     pub(crate) loudness: Option<Loudness>,
     pub(crate) pairs: Vec<u8>,
     pub(crate) dat: Bytes,
+    pub(crate) pictures: Vec<(u32, u32, Bytes)>,
+    pub(crate) fingerprint: Vec<u32>,
     pub(crate) done: Option<(u64, u32, Vec<u32>)>,
     pub(crate) failed: Option<Failure>,
     pub(crate) needs: Vec<(u64, u32)>,
@@ -209,6 +211,8 @@ impl Outcome {
                 self.pairs.extend(pairs);
             }
             Event::Peaks { dat } => self.dat = dat,
+            Event::Picture { width, height, bytes } => self.pictures.push((width, height, bytes)),
+            Event::Fingerprint(items) => self.fingerprint = items,
             Event::Done { samples, rate, priming } => self.done = Some((samples, rate, priming)),
             Event::Failed(failure) => self.failed = Some(failure),
             Event::Need { .. } | Event::Progress { .. } => {}

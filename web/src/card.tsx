@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { announce } from './announce';
+import { Cover } from './cover';
 import { bytes, clock, shortDigest, source, titleOf } from './format';
 import { CheckIcon, CopyIcon, PauseIcon, PlayIcon } from './icons';
 import { post } from './http';
@@ -27,6 +28,7 @@ function Shown({ row }: { row: Row }) {
   return (
     <li class="card" data-state={track?.state ?? 'new'} data-phase={sending?.phase ?? 'none'}>
       <div class="card-head">
+        <Cover track={track} />
         <PlayButton row={row} title={title} />
         <div class="card-title">
           <h3>{title}</h3>

@@ -4,7 +4,7 @@ import type { Track } from './track';
 
 const track = (id: string, more: Partial<Track> = {}): Track => ({
   id, state: 'ingesting', title: id, filename: null, duration_ms: null, samples: null, rate: null, start_pad: null, segments_ready: 0, size: null, sha256: null,
-  loudness: null, error: null, codec: null, lossless: null, stored: false, upload: { offset: 0, length: 100, state: 'receiving' }, created_at: '2026-01-01T00:00:00Z', ...more,
+  loudness: null, error: null, artwork: null, codec: null, lossless: null, stored: false, upload: { offset: 0, length: 100, state: 'receiving' }, created_at: '2026-01-01T00:00:00Z', ...more,
 });
 const all = (...events: Happened[]): Rows => events.reduce(after, NOTHING);
 const chosen: Happened = { what: 'chosen', key: 'k', name: 'a.wav', size: 100, phase: 'sending' };

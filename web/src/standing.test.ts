@@ -5,7 +5,7 @@ import { isSettled, type Row, type Sending, type Track } from './track';
 const sending = (more: Partial<Sending>): Sending => ({ name: 'a.wav', size: 1000, phase: 'sending', sent: 400, durable: 400, speed: null, error: null, ...more });
 const track = (more: Partial<Track>): Track => ({
   id: 't', state: 'ingesting', title: 't', filename: null, duration_ms: null, samples: null, rate: null, start_pad: null, segments_ready: 0, size: null, sha256: null,
-  loudness: null, error: null, codec: null, lossless: null, stored: false, upload: null, created_at: '', ...more,
+  loudness: null, error: null, artwork: null, codec: null, lossless: null, stored: false, upload: null, created_at: '', ...more,
 });
 const row = (t: Partial<Track> | null, s: Partial<Sending> | null): Row => ({
   key: 'k', trackId: 't', track: t === null ? null : track(t), sending: s === null ? null : sending(s),

@@ -17,6 +17,7 @@ export interface Track {
   sha256: string | null;
   loudness: { integrated: number | null; range: number | null; true_peak: number | null } | null;
   error: { code: string; detail: string | null } | null;
+  artwork: { width: number; height: number; url: string }[] | null;
   codec: string | null;
   lossless: boolean | null;
   stored: boolean;

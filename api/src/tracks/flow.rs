@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     EngineError, Tracks,
+    byproducts::{self, Picture},
     model::{Change, Page, Stream, TITLE_MAX, View, Waveform, Which},
     sql, waveform,
 };
@@ -45,6 +46,8 @@ pub(crate) enum TrackError {
     Title,
     #[error("a zoom is a multiple of the waveform's own")]
     Zoom,
+    #[error("a size is a number of pixels")]
+    Size,
     #[error("the database failed")]
     Db(#[from] sqlx::Error),
     #[error("the engine failed")]
@@ -130,6 +133,22 @@ pub(crate) async fn waveform(
 async fn stored_peaks(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<Bytes, TrackError> {
     one(tracks, owner, id).await?;
     tracks.engine.peaks(id).await.map_err(TrackError::Engine)?.ok_or(TrackError::NoPeaksYet)
+}
+
+/// Which picture is meant by a size; the largest where none is named.
+pub(crate) async fn picture(
+    tracks: &Tracks,
+    owner: Id<Account>,
+    id: Id<Track>,
+    size: Option<i32>,
+) -> Result<Picture, TrackError> {
+    let pictures = one(tracks, owner, id).await?.artwork.unwrap_or_default();
+    byproducts::chosen(&pictures, size).cloned().ok_or(TrackError::Missing)
+}
+
+/// A picture's bytes. Whose it is, [`picture`] has checked.
+pub(crate) async fn artwork(tracks: &Tracks, id: Id<Track>, picture: &Picture) -> Result<Bytes, TrackError> {
+    tracks.engine.picture(id, picture.side()).await.map_err(TrackError::Engine)?.ok_or(TrackError::Missing)
 }
 
 pub(crate) async fn retry(tracks: &Tracks, owner: Id<Account>, id: Id<Track>) -> Result<View, TrackError> {

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Response, Sse},
 };
-use front::{Credential, Policy, Problem, Route, Who, accept::Draining};
+use front::{Cache, Credential, Policy, Problem, Route, Who, accept::Draining};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, LINK, VARY},
@@ -16,7 +16,7 @@ use schema::{Id, caller::Caller, machine::State as _, track::Track};
 use serde::Deserialize;
 
 use super::{
-    Tracks, events,
+    Tracks, artwork, events,
     flow::{self, TrackError},
     model::{Change, Page, Stream, View, Waveform, Which},
 };
@@ -25,12 +25,14 @@ use crate::policy::{read, write};
 pub(crate) fn routes(tracks: Tracks) -> Vec<Route> {
     const READ: Policy = read(Who::User);
     const WRITE: Policy = write(Who::User);
+    const PICTURE: Policy = Policy { cache: Cache::ByHandler, ..READ };
     vec![
         Route::on(Method::GET, "/api/v1/tracks", READ, tracks.clone(), list),
         Route::on(Method::GET, "/api/v1/tracks/{id}", READ, tracks.clone(), one),
         Route::on(Method::PATCH, "/api/v1/tracks/{id}", WRITE, tracks.clone(), change),
         Route::on(Method::GET, "/api/v1/tracks/{id}/stream", READ, tracks.clone(), stream),
         Route::on(Method::GET, "/api/v1/tracks/{id}/waveform", READ, tracks.clone(), waveform),
+        Route::on(Method::GET, "/api/v1/tracks/{id}/artwork", PICTURE, tracks.clone(), artwork::artwork),
         Route::on(Method::GET, "/api/v1/tracks/{id}/events", READ, tracks.clone(), listen),
         Route::on(Method::POST, "/api/v1/tracks/{id}/retry", WRITE, tracks, retry),
     ]
@@ -158,7 +160,7 @@ pub(crate) async fn retry(
 }
 
 /// The track in the path. What is no id names nothing.
-pub(crate) struct Named(Id<Track>);
+pub(crate) struct Named(pub(super) Id<Track>);
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Named {
     type Rejection = Problem;
@@ -189,6 +191,7 @@ impl From<TrackError> for Problem {
                 "bad_zoom",
                 "samples_per_pixel is a multiple of the waveform's own, 512, up to 1048576.",
             ),
+            TrackError::Size => Self::bad_request("bad_size", "size is a number of pixels."),
             TrackError::Db(error) => error.into(),
             TrackError::Engine(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a track's verb failed");

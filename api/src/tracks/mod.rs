@@ -2,9 +2,11 @@
 //!
 //! Invariants: absent and foreign are the same 404. Until its bytes are verified a track plays for its uploader alone;
 //! as long as nothing is published, so it stays afterwards: knowing an id gives no access.
-//! Verbs: `page`, `one`, `stream`, `waveform`, `events`, `retry`, `retitle`.
+//! Verbs: `page`, `one`, `stream`, `waveform`, `artwork`, `events`, `retry`, `retitle`.
 //! Absent: the rows' writer, which is `pipeline`, reached through [`Engine`].
 
+pub(crate) mod artwork;
+pub mod byproducts;
 mod events;
 pub(crate) mod flow;
 pub(crate) mod http;
@@ -73,6 +75,9 @@ impl Default for Beat {
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// The waveform as far as it is drawn, as audiowaveform's .dat. `None`: nothing yet.
     async fn peaks(&self, track: Id<Track>) -> Result<Option<Bytes>, EngineError>;
+
+    /// One of its pictures, by its longer side. `None`: it has no such picture any more.
+    async fn picture(&self, track: Id<Track>, side: i32) -> Result<Option<Bytes>, EngineError>;
 
     /// Sends a failed track through the ladder again.
     async fn retry(&self, track: Id<Track>) -> Result<(), EngineError>;

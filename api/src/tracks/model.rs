@@ -1,9 +1,13 @@
 //! A track as the API tells it. No I/O.
 
+use std::collections::BTreeMap;
+
 use schema::{Id, track, track::Track};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
+
+use super::byproducts::{Duplicate, Picture, ReplayGain};
 
 /// Longest title, as the table has it.
 pub(super) const TITLE_MAX: usize = 1000;
@@ -44,6 +48,14 @@ pub struct View {
     /// EBU R128: integrated, range, true_peak.
     #[schema(value_type = Option<Object>)]
     pub loudness: Option<serde_json::Value>,
+    /// What a player may turn it up or down by; the stream itself is as loud as its source.
+    pub replaygain: Option<ReplayGain>,
+    /// The file's own words: title, artist, album, track_number, date, genre, isrc and what else it says. Not in lists.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The picture in the file, in up to three sizes, the largest first.
+    pub artwork: Option<Vec<Picture>>,
+    /// Other tracks of the owner's that are the same bytes or the same recording, at most 20. Not in lists.
+    pub duplicates: Option<Vec<Duplicate>>,
     /// Why it failed.
     pub error: Option<Failure>,
     /// The source's codec.

@@ -1,12 +1,17 @@
 //! One function per query.
 
+use std::collections::BTreeMap;
+
 use schema::{Id, caller::Account, machine::State as _, track, track::Track};
 use serde_json::Value;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::model::{Failure, Upload, View};
+use super::{
+    byproducts,
+    model::{Failure, Upload, View},
+};
 use crate::cursor::Place;
 
 /// A track's row with what belongs to it.
@@ -26,6 +31,9 @@ pub(super) struct Row {
     rate: Option<i32>,
     priming: Option<i32>,
     loudness: Option<Value>,
+    tags: Option<Value>,
+    pictures: Option<Value>,
+    duplicates: Option<Value>,
     created_at: OffsetDateTime,
     segments_ready: i64,
     upload_offset: Option<i64>,
@@ -84,6 +92,7 @@ impl TryFrom<Row> for View {
             length: row.upload_length,
             state,
         });
+        let tags: Option<BTreeMap<String, String>> = row.tags.and_then(|tags| serde_json::from_value(tags).ok());
         Ok(Self {
             id: row.id.into(),
             state,
@@ -96,7 +105,11 @@ impl TryFrom<Row> for View {
             segments_ready: row.segments_ready,
             size: row.size,
             sha256: row.sha256.as_deref().map(hex),
+            replaygain: byproducts::gain(row.loudness.as_ref(), tags.as_ref()),
             loudness: row.loudness,
+            tags,
+            artwork: byproducts::pictures(row.id, row.pictures),
+            duplicates: row.duplicates.and_then(|found| serde_json::from_value(found).ok()),
             error: row
                 .reason
                 .filter(|_| state == track::State::Failed)

@@ -7,6 +7,8 @@
 //! again, compares each segment with the row, and goes on with the same run; one that differs starts a new run.
 //! Never: a row that names a missing object; a `ready` track whose ladder wasn't made from the verified bytes.
 
+mod alike;
+mod byproducts;
 mod probe;
 mod rows;
 mod run;

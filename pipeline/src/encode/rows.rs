@@ -8,6 +8,7 @@ use schema::{
 };
 use sqlx::PgPool;
 
+use super::byproducts::{self, Named};
 use crate::{
     engine::{db_int, from_db},
     media::{Grid, PlannedRung, Source as Opened},
@@ -35,7 +36,7 @@ pub(super) struct Stored {
     pub(super) sha: [u8; 32],
 }
 
-async fn fenced<'c>(db: &PgPool, job: &Job) -> Result<Tx<'c>, RowError> {
+pub(super) async fn fenced<'c>(db: &PgPool, job: &Job) -> Result<Tx<'c>, RowError> {
     let mut tx = schema::begin(db).await?;
     if !job::still_mine(&mut tx, job).await? {
         return Err(RowError::Lost);
@@ -249,8 +250,7 @@ pub(super) async fn finish_run(
 pub(super) struct Learnt {
     pub(super) samples: u64,
     pub(super) priming: u32,
-    pub(super) loudness: Option<serde_json::Value>,
-    pub(super) peaks_key: Option<String>,
+    pub(super) named: Named,
 }
 
 /// Verified and encoded: the track is ready, other runs go, the job is done. All in one transaction.
@@ -275,12 +275,13 @@ pub(super) async fn finish_track(
     sqlx::query!(
         "UPDATE tracks SET loudness = $2, peaks_key = $3, priming = $4, updated_at = now() WHERE id = $1",
         track.uuid(),
-        learnt.loudness,
-        learnt.peaks_key,
+        learnt.named.loudness,
+        learnt.named.peaks_key,
         learnt.priming.cast_signed()
     )
     .execute(&mut *tx)
     .await?;
+    byproducts::name_pictures(&mut tx, track, run, &learnt.named).await?;
     let others =
         sqlx::query_scalar!("DELETE FROM runs WHERE track_id = $1 AND run <> $2 RETURNING run", track.uuid(), run)
             .fetch_all(&mut *tx)

@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::{select, task::JoinHandle};
 
 use super::{
+    alike,
+    byproducts::{self, Byproducts},
     rows::{self, Learnt, RowError, SegmentRow, Stored},
     slots::Slot,
 };
@@ -112,8 +114,8 @@ pub(super) struct Run<'a> {
     begun: u64,
     segments: u64,
     learnt: Learnt,
-    /// The waveform, until the track is about to be ready. A day of sound makes 15 MiB of it.
-    peaks: Option<Bytes>,
+    /// Until the track is about to be ready.
+    beside: Byproducts,
 }
 
 impl<'a> Run<'a> {
@@ -141,7 +143,7 @@ impl<'a> Run<'a> {
             begun: 0,
             segments: 0,
             learnt: Learnt::default(),
-            peaks: None,
+            beside: Byproducts::default(),
         }
     }
 
@@ -263,13 +265,9 @@ impl<'a> Run<'a> {
                 let key = format!("{}/{rung}/{n}.m4s", rows::run_key(self.track, *run));
                 self.put(Made::Segment(SegmentRow { rung, n, first_sample, samples }), key, bytes).await?;
             }
-            Event::Loudness(loudness) => {
-                let told = serde_json::to_value(loudness).map_err(|e| Ended::Trouble(e.to_string()))?;
-                self.learnt.loudness = Some(told);
-            }
+            Event::Tags(tags) => byproducts::tell_tags(&self.engine.db, self.job, self.track, &tags).await?,
             Event::PeaksPart { first, pairs } => self.source.window.add_peaks(first, &pairs),
-            Event::Peaks { dat } => self.peaks = Some(dat),
-            _ => {}
+            other => self.beside.hear(other)?,
         }
         Ok(())
     }
@@ -307,8 +305,8 @@ impl<'a> Run<'a> {
 
     /// The ladder is whole. Once the bytes are verified, so is the track.
     async fn finish(&mut self) -> Result<(), Ended> {
-        let (_, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
-        let run = *run;
+        let (opened, run) = self.opened.as_ref().ok_or_else(out_of_order)?;
+        let (rate, run) = (u64::from(opened.grid.rate), *run);
         rows::finish_run(&self.engine.db, self.job, self.track, run, self.segments).await?;
         self.slot = None;
         if !self.source.settled().await? {
@@ -319,11 +317,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         // Not before: of a track that fails after all, an object would be left that no row names.
-        if let Some(dat) = self.peaks.take() {
-            let key = format!("{}/peaks.dat", rows::run_key(self.track, run));
-            self.engine.store.put(&key, dat).await?;
-            self.learnt.peaks_key = Some(key);
-        }
+        self.learnt.named = self.beside.put(&*self.engine.store, self.track, run).await?;
+        let (items, ms) = (self.beside.fingerprint(), self.learnt.samples * 1000 / rate);
+        alike::remember(&self.engine.db, self.job, self.track, items, ms).await?;
         rows::finish_track(&self.engine.db, self.job, self.track, run, &self.learnt).await?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::failure::Failure;
 use super::ladder::{self, Grid, PlannedRung};
 use super::wire::{Finished, Header, Hello, Kind, Refused};
-use super::{Access, Event, Order, Source, Tag, fmp4, limits, peaks};
+use super::{Access, Event, Order, Source, fmp4, jpeg, limits, peaks, tags};
 
 /// A container's or codec's name.
 const NAME_BYTES: usize = 64;
@@ -41,6 +41,10 @@ pub(super) struct Guard {
     pub(super) given: u64,
     decoded: u64,
     pairs: Vec<u8>,
+    is_printed: bool,
+    /// The ladder is whole: only pictures may follow, and none of them matters to it.
+    is_whole: bool,
+    pictures: usize,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +57,18 @@ struct Rung {
 
 impl Guard {
     pub(super) fn new(order: Order) -> Self {
-        Self { order, greeted: false, source: None, rungs: vec![], given: 0, decoded: 0, pairs: vec![] }
+        Self {
+            order,
+            greeted: false,
+            source: None,
+            rungs: vec![],
+            given: 0,
+            decoded: 0,
+            pairs: vec![],
+            is_printed: false,
+            is_whole: false,
+            pictures: 0,
+        }
     }
 
     /// Whole seconds decoded so far.
@@ -62,7 +77,7 @@ impl Guard {
     }
 
     pub(super) fn judge(&mut self, head: Header, body: Bytes) -> Result<Said, Breach> {
-        if self.greeted == (head.kind == Kind::Hello) {
+        if self.greeted == (head.kind == Kind::Hello) || self.is_whole != (head.kind == Kind::Picture) {
             return breach(format!("{:?} out of turn", head.kind));
         }
         if head.rung != 0 && !matches!(head.kind, Kind::Init | Kind::Segment) {
@@ -75,12 +90,14 @@ impl Guard {
             }
             Kind::Need => self.need(head.sequence, &body),
             Kind::Opened => one(self.opened(json(&body)?)?),
-            Kind::Tags => one(Event::Tags(tags(json(&body)?))),
+            Kind::Tags => one(Event::Tags(tags::clean(json::<Vec<_>>(&body)?))),
             Kind::Init => one(self.init(head.rung, body)?),
             Kind::Segment => one(self.segment(head, body)?),
             Kind::Progress => one(self.progress(head.sequence, &body)?),
             Kind::Peaks => one(self.peaks(head.sequence, body)?),
             Kind::Loudness => one(Event::Loudness(json(&body)?)),
+            Kind::Fingerprint => one(self.fingerprint(&body)?),
+            Kind::Picture => one(self.picture(head.sequence, body)?),
             Kind::Done => self.done(json(&body)?),
             Kind::Failed => {
                 let Refused { code, text } = json(&body)?;
@@ -208,6 +225,27 @@ impl Guard {
         super::worker::ahead_samples(self.order.cores, aac)
     }
 
+    fn fingerprint(&mut self, items: &Bytes) -> Result<Event, Breach> {
+        let (items, []) = items.as_chunks() else { return breach("half an item of a fingerprint") };
+        if std::mem::replace(&mut self.is_printed, true) || self.source.is_none() {
+            return breach("a fingerprint out of turn");
+        }
+        Ok(Event::Fingerprint(items.iter().map(|item| u32::from_le_bytes(*item)).collect()))
+    }
+
+    fn picture(&mut self, number: u64, bytes: Bytes) -> Result<Event, Breach> {
+        let side = limits::PICTURE_SIDES.get(self.pictures).filter(|_| number == self.pictures as u64);
+        let size = jpeg::dimensions(&bytes).map(|(width, height)| (u32::from(width), u32::from(height)));
+        let (Some(side), Some((width, height))) = (side, size) else {
+            return breach(format!("picture {number} is none"));
+        };
+        if width.max(height) > *side {
+            return breach(format!("picture {number} is too large"));
+        }
+        self.pictures += 1;
+        Ok(Event::Picture { width, height, bytes })
+    }
+
     fn done(&mut self, finished: Finished) -> Result<Said, Breach> {
         let rate = self.source.as_ref().map(|s| s.grid.rate).ok_or_else(|| Breach("done before opening".into()))?;
         let primings: Vec<u32> = self.rungs.iter().map(|r| r.init.map_or(0, |i| i.media_time)).collect();
@@ -215,6 +253,7 @@ impl Guard {
         if finished.samples == 0 || !is_whole || finished.priming != primings {
             return breach("done, but the rungs don't agree");
         }
+        self.is_whole = true;
         let dat = peaks::dat(rate, &std::mem::take(&mut self.pairs));
         let done = Event::Done { samples: finished.samples, rate, priming: primings };
         Ok(Said::Done(vec![Event::Peaks { dat }, done]))
@@ -231,12 +270,6 @@ fn breach<T>(text: impl Into<String>) -> Result<T, Breach> {
 
 fn json<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Breach> {
     serde_json::from_slice(body).map_err(|e| Breach(format!("unreadable message: {e}")))
-}
-
-/// Metadata is a suggestion: bounded and cleaned, never refused.
-fn tags(tags: Vec<Tag>) -> Vec<Tag> {
-    let clean_one = |(key, value): Tag| (clean(&key, NAME_BYTES), clean(&value, limits::TAG_CHARS * 4));
-    tags.into_iter().take(limits::TAGS_MAX).map(clean_one).filter(|(k, v)| !k.is_empty() && !v.is_empty()).collect()
 }
 
 /// Without control characters, and no longer than `bytes`.
@@ -333,10 +366,47 @@ mod tests {
         assert!(failure.text.len() <= limits::TEXT_BYTES && !failure.text.contains(char::is_control));
     }
 
+    #[test]
+    fn pictures_come_after_the_ladder_and_are_ours_or_none() {
+        let mut guard = guard();
+        say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
+        let jpeg = |side| {
+            let mut file = vec![];
+            let picture = image::RgbImage::new(side, side / 2);
+            picture.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 85)).unwrap();
+            file
+        };
+        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_err(), "before the end");
+        guard.is_whole = true;
+        assert!(say(&mut guard, Kind::Picture, 0, 1, jpeg(600)).is_err(), "the second first");
+        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1202)).is_err(), "too large");
+        assert!(say(&mut guard, Kind::Picture, 0, 0, b"GIF89a".to_vec()).is_err());
+        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_ok());
+        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_err(), "twice");
+        for side in [1, 2] {
+            assert!(say(&mut guard, Kind::Picture, 0, side, jpeg(150)).is_ok());
+        }
+        assert!(say(&mut guard, Kind::Picture, 0, 3, jpeg(150)).is_err(), "a fourth");
+        for kind in [Kind::Peaks, Kind::Loudness, Kind::Failed, Kind::Done, Kind::Need] {
+            assert!(say(&mut guard, kind, 0, 0, vec![]).is_err(), "{kind:?} after the end");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_comes_once_and_in_whole_items() {
+        let mut guard = guard();
+        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_err(), "of what?");
+        let mut guard = self::guard();
+        say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
+        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 7]).is_err());
+        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_ok());
+        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_err());
+    }
+
     proptest! {
         #[test]
         fn nothing_that_a_worker_says_panics(
-            frames in prop::collection::vec((16u8..27, 0u8..4, 0u64..8, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+            frames in prop::collection::vec((16u8..32, 0u8..4, 0u64..8, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
         ) {
             let mut guard = guard();
             say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();

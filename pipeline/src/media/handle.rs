@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::failure::{Code, Failure};
 use super::guard::{Guard, Said};
-use super::limits::{CPU_GRACE_S, STDERR_BYTES, WorkerLimits};
+use super::limits::{CPU_GRACE_S, PICTURE_S, STDERR_BYTES, WorkerLimits};
 use super::wire::{HEADER, Header, Hello, Kind, Start};
 use super::{Event, Order, child};
 
@@ -62,6 +62,9 @@ pub struct Worker {
     tick: Interval,
     idle_ticks: u32,
     cpu_limit_s: u64,
+    /// The ladder's `Done`, while pictures may follow: whatever happens from here on, this is how it ends.
+    whole: Option<Event>,
+    whole_ticks: u32,
     ending: Option<Ending>,
     ended: Option<Event>,
 }
@@ -115,6 +118,8 @@ impl Worker {
             surplus: (0, Bytes::new()),
             tick,
             idle_ticks: 0,
+            whole: None,
+            whole_ticks: 0,
             ending: None,
             ended: None,
         };
@@ -266,9 +271,8 @@ impl Worker {
             Said::Events(events) => self.events.extend(events),
             Said::Done(events) => {
                 let mut events = events;
-                let done = events.pop();
+                self.whole = events.pop();
                 self.events.extend(events);
-                self.end(done);
             }
             Said::Failed(failure) => self.end(Some(Event::Failed(failure))),
         }
@@ -282,6 +286,10 @@ impl Worker {
         self.idle_ticks = if is_waiting_for_source { 0 } else { self.idle_ticks + 1 };
         if self.idle_ticks > self.limits.hang_s {
             self.fail(Code::WorkerHung, format!("the worker said nothing for {} s", self.limits.hang_s));
+        }
+        self.whole_ticks += u32::from(self.whole.is_some());
+        if self.whole_ticks > PICTURE_S {
+            self.fail(Code::WorkerHung, "the picture took too long".to_owned());
         }
         if child::cpu_used_s(&self.child).is_some_and(|used| used > self.cpu_limit_s + CPU_GRACE_S) {
             self.fail(Code::WorkerCpu, "the worker ran out of processor time".to_owned());
@@ -299,6 +307,7 @@ impl Worker {
     }
 
     fn end(&mut self, event: Option<Event>) {
+        let event = self.whole.take().or(event);
         let deadline = Instant::now() + EXIT_GRACE;
         self.ending.get_or_insert(Ending { event, deadline, status: None, stderr: BytesMut::new() });
     }

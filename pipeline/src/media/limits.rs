@@ -55,9 +55,39 @@ pub const INIT_BYTES: usize = 16 * 1024;
 pub const TAGS_MAX: usize = 64;
 /// Characters of one tag's value.
 pub const TAG_CHARS: usize = 1000;
+/// Bytes of one tag's name.
+pub const TAG_NAME_BYTES: usize = 64;
+/// All tags of a file on the wire: as many as may be, as long as they may be, each character escaped.
+pub const TAGS_BYTES: u32 = 1024 * 1024;
+
+/// A picture as it lies in a file. Larger ones are for printing, and their bytes wait in memory while the ladder is made.
+pub const PICTURE_BYTES: usize = 10 * 1024 * 1024;
+/// Pixels of a picture: a square of 4096, above the 4000 that shops ask for. What a decoder takes at worst (a progressive JPEG,
+/// its coefficients beside its pixels: 9 bytes each) and the file twice are 164 MiB, which fit beside what a ladder of six
+/// rungs leaves behind (61 MB) into `DATA_BYTES`. Fifty megapixels would need 470.
+pub const PICTURE_PIXELS: u64 = 4096 * 4096;
+/// What a decoder may allocate by its own account: 16 bits in four channels, for each of them.
+pub const PICTURE_DECODED_BYTES: u64 = 8 * PICTURE_PIXELS;
+/// The longer side of what is made of it: a page, a card on a fine screen, a list.
+pub const PICTURE_SIDES: [u32; 3] = [1200, 600, 150];
+/// Of the JPEG encoder: where more is hard to see and costs half as much again.
+pub const PICTURE_QUALITY: u8 = 85;
+/// One of them on the wire: more than noise of 1200 by 1200 takes.
+pub const PICTURE_SENT_BYTES: u32 = 4 * 1024 * 1024;
+/// Seconds that all of them may take, from `Done` on. A sixteenth of it was the most that was measured; what takes longer is
+/// given up, and the track is whole without.
+pub const PICTURE_S: u32 = 20;
+
+/// Seconds of sound in a fingerprint, as AcoustID has them.
+pub const FINGERPRINT_S: u32 = 120;
+/// Items of a fingerprint: eight a second, with room.
+pub const FINGERPRINT_ITEMS: usize = 1024;
 
 const _: () = assert!(NEED_BYTES < FRAME_BYTES && MESSAGE_BYTES < FRAME_BYTES);
 const _: () = assert!(TEXT_BYTES < MESSAGE_BYTES as usize);
+const _: () = assert!(TAGS_MAX * (TAG_NAME_BYTES + 4 * TAG_CHARS) * 2 <= TAGS_BYTES as usize);
+const _: () = assert!(9 * PICTURE_PIXELS + 2 * PICTURE_BYTES as u64 <= DATA_BYTES - 64 * MIB);
+const _: () = assert!(PICTURE_SENT_BYTES < FRAME_BYTES && 4 * FINGERPRINT_ITEMS < MESSAGE_BYTES as usize);
 
 /// The bounds that an operator or a test may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

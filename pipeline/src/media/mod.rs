@@ -22,12 +22,14 @@ mod failure;
 pub mod fmp4;
 mod guard;
 mod handle;
+mod jpeg;
 pub mod ladder;
 pub mod limits;
 pub mod mpeg;
 pub mod offline;
 pub mod peaks;
 pub mod sniff;
+pub mod tags;
 mod wire;
 pub mod worker;
 
@@ -176,6 +178,17 @@ pub enum Event {
     Peaks {
         /// 8 bit, one channel.
         dat: Bytes,
+    },
+    /// Chromaprint's items, some eight a second; none for less than three seconds.
+    Fingerprint(Vec<u32>),
+    /// The file's picture in one size, the largest first. May be followed by nothing but its smaller ones and `Done`.
+    Picture {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// A baseline JPEG without metadata.
+        bytes: Bytes,
     },
     /// Everything was made.
     Done {

@@ -44,13 +44,17 @@ pub(crate) enum Kind {
     Done = 25,
     /// Worker: JSON.
     Failed = 26,
+    /// Worker: chromaprint's items, 32 bits each.
+    Fingerprint = 30,
+    /// Worker: a JPEG, after `Done`; its number in the header.
+    Picture = 31,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         use Kind::*;
-        let all = [Start, Data, Hello, Need, Opened, Tags, Init, Segment, Progress, Peaks, Loudness, Done, Failed];
-        all.into_iter().find(|k| *k as u8 == byte)
+        let made = [Opened, Tags, Init, Segment, Progress, Peaks, Loudness, Done, Failed, Fingerprint, Picture];
+        [Start, Data, Hello, Need].into_iter().chain(made).find(|k| *k as u8 == byte)
     }
 
     fn body_max(self) -> u32 {
@@ -59,6 +63,9 @@ impl Kind {
             Self::Progress => 8,
             Self::Init => limits::INIT_BYTES as u32,
             Self::Segment | Self::Data => FRAME_BYTES,
+            Self::Tags => limits::TAGS_BYTES,
+            Self::Fingerprint => 4 * limits::FINGERPRINT_ITEMS as u32,
+            Self::Picture => limits::PICTURE_SENT_BYTES,
             _ => MESSAGE_BYTES,
         }
     }

@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 #[cfg(debug_assertions)]
 pub mod fault;
+mod fingerprint;
 mod line;
 mod link;
 mod lockdown;
@@ -29,6 +30,8 @@ mod m4a;
 mod meter;
 mod mux;
 mod pcm;
+mod picture;
+mod range;
 mod shape;
 mod source;
 mod stretch;
@@ -92,7 +95,10 @@ fn work() -> Result<(), Trouble> {
         return Err(Trouble::Orphaned);
     }
     match perform(start, inlet, &outlet, crew) {
-        Ok(finished) => link::send_json(&outlet, Kind::Done, &finished),
+        Ok((finished, picture)) => {
+            link::send_json(&outlet, Kind::Done, &finished)?;
+            picture::send(&outlet, picture)
+        }
         Err(Trouble::Refused(code, text)) => say_failed(&outlet, code, text),
         Err(Trouble::Stopped) => say_failed(&outlet, Code::WorkerCrashed, "an encoder stopped".to_owned()),
         Err(orphaned) => Err(orphaned),
@@ -104,14 +110,20 @@ fn say_failed(outlet: &Mutex<Outlet>, code: Code, mut text: String) -> Result<()
     link::send_json(outlet, Kind::Failed, &super::wire::Refused { code, text })
 }
 
-/// Reads, decodes and hands out; then gathers what the others made.
-fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, mut crew: Crew) -> Result<Finished, Trouble> {
+/// Reads, decodes and hands out; then gathers what the others made. With it the bytes of the file's picture, if there is one.
+fn perform(
+    start: Start,
+    inlet: Inlet,
+    outlet: &Arc<Mutex<Outlet>>,
+    mut crew: Crew,
+) -> Result<(Finished, Vec<u8>), Trouble> {
     let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
-    let decoded = decode::run(start, source, outlet, &mut crew);
+    let mut picture = vec![];
+    let decoded = decode::run(start, source, outlet, &mut crew, &mut picture);
     let gathered = crew.gather(decoded.is_ok());
     // A thread that failed closes its queue, which the decoder sees as a stop: the thread's reason is the true one.
     match (decoded, gathered) {
-        (Ok(samples), Ok(priming)) => Ok(Finished { samples, priming }),
+        (Ok(samples), Ok(priming)) => Ok((Finished { samples, priming }, picture)),
         (Ok(_) | Err(Trouble::Stopped), Err(trouble)) | (Err(trouble), _) => Err(trouble),
     }
 }

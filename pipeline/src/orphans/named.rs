@@ -36,6 +36,7 @@ fn place(key: &str) -> Option<Place> {
         ("hls", [of, run, file @ ..]) => {
             let (rung, n) = match file {
                 ["peaks.dat"] => (-1, -1),
+                ["artwork", picture] => picture.strip_suffix(".jpg").map(|_| (-1, -1))?,
                 [rung, "init.mp4"] => (rung.parse().ok()?, -1),
                 [rung, segment] => (rung.parse().ok()?, segment.strip_suffix(".m4s")?.parse().ok()?),
                 _ => return None,
@@ -142,6 +143,7 @@ async fn unnamed_media(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
             AND NOT EXISTS (SELECT FROM segments s WHERE s.track_id = k.id AND s.run = k.run AND s.rung = k.rung
                                AND s.n = k.n AND s.key = k.key)
             AND NOT EXISTS (SELECT FROM tracks t WHERE t.id = k.id AND t.peaks_key = k.key)
+            AND NOT EXISTS (SELECT FROM pictures p WHERE p.track_id = k.id AND p.run = k.run AND p.key = k.key)
             AND NOT EXISTS (SELECT FROM store_trash s
                              WHERE s.key = k.key OR (s.is_prefix AND starts_with(k.key, s.key)))",
         &of.keys,
@@ -199,6 +201,7 @@ mod tests {
         }
         let media = |rung, n| Some(Place::Media { track: uuid, run: 3, rung, n });
         assert_eq!(place(&format!("hls/{id}/3/peaks.dat")), media(-1, -1));
+        assert_eq!(place(&format!("hls/{id}/3/artwork/5a.jpg")), media(-1, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/init.mp4")), media(2, -1));
         assert_eq!(place(&format!("hls/{id}/3/2/17.m4s")), media(2, 17));
         for foreign in

@@ -61,7 +61,7 @@ async fn a_track_tells_where_it_stands() {
     let created = told["created_at"].as_str().unwrap().to_owned();
     let begun = json!({ "id": id.to_string(), "state": "ingesting", "title": "Low tide", "filename": "a.flac",
         "duration_ms": null, "samples": null, "rate": null, "start_pad": null, "segments_ready": 0, "size": null, "sha256": null,
-        "loudness": null, "error": null, "codec": null, "lossless": null, "stored": false,
+        "loudness": null, "replaygain": null, "tags": null, "artwork": null, "duplicates": null, "error": null, "codec": null, "lossless": null, "stored": false,
         "upload": { "offset": 4, "length": 10, "state": "opened" }, "created_at": created });
     assert_eq!((status, told), (200, begun));
 
@@ -87,7 +87,7 @@ async fn what_is_somebody_elses_isnt_there() {
     store(&app.db, id).await;
     let absent: Id<Track> = Id::in_order();
     for named in [id.to_string(), absent.to_string(), "nonsense".into()] {
-        for below in ["", "/stream", "/waveform", "/events"] {
+        for below in ["", "/stream", "/waveform", "/artwork", "/events"] {
             let (status, problem) = bob.get(&format!("/api/v1/tracks/{named}{below}")).await;
             assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{named}{below}");
         }

@@ -100,6 +100,32 @@ pub(super) fn tags(input: &Input, stream: usize) -> Vec<Tag> {
     out
 }
 
+/// The bytes of the file's picture, the front of the cover where the file says which that is; empty where there is none, or
+/// none of at most `most` bytes. Every picture's memory is let go of: nobody will ask libav for it again.
+pub(super) fn take_picture(input: &mut Input, most: usize) -> Vec<u8> {
+    let mut best = (false, vec![]);
+    // SAFETY: `streams` holds `nb_streams` valid pointers as long as the context lives; a packet's data is as long as its
+    // size says. Unreferenced packets stay valid and empty, and the context frees them once more, which does nothing.
+    unsafe {
+        let context = input.as_mut_ptr();
+        for index in 0..(*context).nb_streams as usize {
+            let stream = *(*context).streams.add(index);
+            if (*stream).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC as c_int == 0 {
+                continue;
+            }
+            let packet = &raw mut (*stream).attached_pic;
+            let size = usize::try_from((*packet).size).unwrap_or(0);
+            let of = ffi::av_dict_get((*stream).metadata, c"comment".as_ptr(), ptr::null(), 0);
+            let is_front = !of.is_null() && CStr::from_ptr((*of).value) == c"Cover (front)";
+            if !(*packet).data.is_null() && (1..=most).contains(&size) && (best.1.is_empty() || is_front && !best.0) {
+                best = (is_front, std::slice::from_raw_parts((*packet).data, size).to_vec());
+            }
+            ffi::av_packet_unref(packet);
+        }
+    }
+    best.1
+}
+
 /// Samples that an encoder puts before the first of the source.
 pub(super) fn initial_padding(encoder: &ffmpeg_next::codec::Context) -> u32 {
     // SAFETY: reads one field of a live context.

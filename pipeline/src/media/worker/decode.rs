@@ -18,19 +18,26 @@ use super::{Trouble, av, m4a};
 use crate::media::failure::Code;
 use crate::media::sniff::{Container, HEAD_BYTES, Sniffed, find_moov, sniff};
 use crate::media::wire::{Kind, Start};
-use crate::media::{Access, Tag, limits, mpeg};
+use crate::media::{Access, Tag, limits, mpeg, tags};
 
 /// An MP3's first frame with room for what precedes it.
 const FIRST_FRAME_BYTES: usize = 4096;
 
 /// Decodes the whole source; the number of ladder samples.
-pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew: &mut Crew) -> Result<u64, Trouble> {
+pub(super) fn run(
+    start: Start,
+    mut source: Feeder,
+    outlet: &Mutex<Outlet>,
+    crew: &mut Crew,
+    picture: &mut Vec<u8>,
+) -> Result<u64, Trouble> {
     let (container, is_index_last) = recognise(&mut source, start.access)?;
     let tag = if container == Container::Mp3 { mp3_tag(&mut source)? } else { None };
     let length = if container == Container::Mp4 { m4a_length(&mut source) } else { None };
     let reached = source.reached();
     let mut input = open(source, container, is_index_last)?;
     let mut track = Track::choose(&mut input, container)?;
+    *picture = av::take_picture(&mut input, limits::PICTURE_BYTES);
     track.limit = tag.and_then(|t| t.samples);
     track.length = length;
     track.kbps = tag.and_then(|t| t.kbps).or(track.kbps);
@@ -38,7 +45,7 @@ pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew
     if container == Container::Mp4 {
         track.limit = tags.iter().find(|(key, _)| key == "itunsmpb").and_then(|(_, text)| m4a::itunes_samples(text));
     }
-    let tags = tags.into_iter().take(limits::TAGS_MAX).map(short).collect();
+    let tags = tags::clean(tags);
     let mut output = Production { start, outlet, crew, reached, tags, line: None, told: 0, pending: None };
     let mut packet = Packet::empty();
     loop {
@@ -53,11 +60,6 @@ pub(super) fn run(start: Start, mut source: Feeder, outlet: &Mutex<Outlet>, crew
         packet = Packet::empty();
     }
     track.finish(&mut output)
-}
-
-fn short((key, mut value): (String, String)) -> (String, String) {
-    value.truncate(value.floor_char_boundary(limits::TAG_CHARS));
-    (key, value)
 }
 
 fn recognise(source: &mut Feeder, access: Access) -> Result<(Container, bool), Trouble> {
