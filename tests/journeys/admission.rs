@@ -36,7 +36,7 @@ async fn a_new_upload_plays_while_it_arrives_though_six_long_tracks_are_waiting(
         assert!(begun.elapsed() < PATIENCE, "not all processors are used");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(workers_of(app.daemon().pid()).into_iter().all(|pid| niceness(pid) == 10));
+    assert!(workers_of(app.daemon().pid()).into_iter().all(|pid| niceness(pid) == 5));
     assert!(app.ask(WAITING).await > workers as i64, "they wait for a processor");
 
     let wav = sound::wav(20 * 44_100, 44_100);

@@ -14,8 +14,9 @@ use super::failure::{Code, Failure};
 
 /// Linux counts processor time of `/proc/PID/stat` in hundredths, on every architecture.
 const TICKS_PER_S: u64 = 100;
-/// Uploads and playback win the processors: what is encoded takes what they leave. On an idle machine it costs nothing.
-const NICE: i32 = 10;
+/// Uploads and playback win the processors: a worker gets a third of what each of them gets, and all where they need nothing.
+/// Nicer, it would get so little on a machine that others fill that it seemed to hang (`HANG_S`).
+const NICE: i32 = 5;
 /// Rust's exit status after a panic.
 const PANICKED: i32 = 101;
 
