@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::failure::{Code, Failure};
@@ -48,7 +47,7 @@ pub struct Gone;
 /// One running worker, good for one track.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    child: child::Process,
     socket: UnixStream,
     guard: Guard,
     limits: WorkerLimits,
@@ -61,6 +60,8 @@ pub struct Worker {
     surplus: (u64, Bytes),
     tick: Interval,
     idle_ticks: u32,
+    /// Ticks in which nothing was owed to the worker.
+    busy_ticks: u64,
     cpu_limit_s: u64,
     ending: Option<Ending>,
     ended: Option<Event>,
@@ -84,10 +85,10 @@ impl Worker {
         if !super::ladder::SEGMENT_SECONDS.contains(&order.segment_seconds) {
             return Err(SpawnError::SegmentSeconds);
         }
-        let exe = order.exe.clone();
+        let what = order.clone();
         // Loading a process image blocks; the runtime shouldn't. The handle registers with the runtime in there too.
         let (child, socket) =
-            tokio::task::spawn_blocking(move || child::start(&exe)).await.map_err(std::io::Error::other)??;
+            tokio::task::spawn_blocking(move || child::start(&what)).await.map_err(std::io::Error::other)??;
         let start = Start {
             ladder: order.ladder.clone(),
             segment_seconds: order.segment_seconds,
@@ -114,6 +115,7 @@ impl Worker {
             surplus: (0, Bytes::new()),
             tick,
             idle_ticks: 0,
+            busy_ticks: 0,
             ending: None,
             ended: None,
         };
@@ -169,7 +171,8 @@ impl Worker {
     /// Ends the worker and waits until it is gone.
     pub async fn kill(mut self) {
         // An error means that it is gone already.
-        let _ = self.child.kill().await;
+        let _ = self.child.start_kill();
+        let _ = self.child.wait().await;
     }
 
     fn answer(&mut self, offset: u64, len: u32, mut bytes: Bytes) {
@@ -279,8 +282,13 @@ impl Worker {
         // A need that is open is the source's time. Bytes on their way out are the worker's.
         let is_waiting_for_source = self.need.is_some();
         self.idle_ticks = if is_waiting_for_source { 0 } else { self.idle_ticks + 1 };
+        self.busy_ticks += u64::from(!is_waiting_for_source);
         if self.idle_ticks > self.limits.hang_s {
             self.fail(Code::WorkerHung, format!("the worker said nothing for {} s", self.limits.hang_s));
+        }
+        let wall_s = self.cpu_limit_s * u64::from(self.limits.wall_per_cpu);
+        if self.busy_ticks > wall_s {
+            self.fail(Code::WorkerHung, format!("the worker hadn't ended after {wall_s} s"));
         }
         if child::cpu_used_s(&self.child).is_some_and(|used| used > self.cpu_limit_s + CPU_GRACE_S) {
             self.fail(Code::WorkerCpu, "the worker ran out of processor time".to_owned());
@@ -319,7 +327,7 @@ impl Worker {
         if let Some(event) = ending.event.take() {
             return event;
         }
-        if let Some(stderr) = &mut self.child.stderr {
+        if let Some(stderr) = self.child.stderr() {
             // cancel-safe: what is read is in the buffer. Ends: the only writer is dead.
             while ending.stderr.len() < STDERR_BYTES as usize
                 && matches!(stderr.read_buf(&mut ending.stderr).await, Ok(n) if n > 0)

@@ -25,8 +25,10 @@ mod encode;
 pub mod fault;
 mod link;
 mod lockdown;
-mod m4a;
+pub(super) mod m4a;
 mod meter;
+#[cfg(debug_assertions)]
+pub mod nursery;
 mod pcm;
 mod shape;
 mod source;
