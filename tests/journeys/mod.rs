@@ -3,9 +3,11 @@
 mod command;
 mod crash;
 mod detached;
+mod ends;
 mod heard;
 mod hung;
 mod locks;
+mod reasons;
 mod stuck;
 mod upload_to_play;
 mod watched;
