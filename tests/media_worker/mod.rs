@@ -10,5 +10,6 @@ mod formats;
 mod locked;
 mod measured;
 mod mutated;
+mod odd;
 mod refused;
 pub(crate) mod support;
