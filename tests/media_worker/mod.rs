@@ -9,6 +9,7 @@ mod fed;
 mod formats;
 mod locked;
 mod measured;
+mod memory;
 mod mutated;
 mod odd;
 mod refused;
