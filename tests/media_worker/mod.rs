@@ -12,5 +12,6 @@ mod measured;
 mod memory;
 mod mutated;
 mod odd;
+mod parsers;
 mod refused;
 pub(crate) mod support;
