@@ -3,6 +3,7 @@
 //! ```text
 //! first segment   paced upload to the real server      beside  upload it all, then ffmpeg
 //! upload          512 MiB in one PATCH                 beside  @tus/server, and a bare receive-hash-write
+//! ingest          an upload of sound                   beside  as many bytes that are no sound, and have no worker
 //! ladder          the worker, offline                  beside  ffmpeg with the same rungs
 //! overlap         last byte of a paced upload → ready  beside  ffmpeg after that byte
 //! quality         the AAC coder's options              beside  each other, by noise to mask
@@ -15,6 +16,7 @@
 
 mod cost;
 mod first_segment;
+mod ingest;
 mod ladder;
 mod leftovers;
 mod overlap;
@@ -77,6 +79,8 @@ struct Options {
 enum Section {
     FirstSegment,
     Upload,
+    /// Not among those that run when none is named: it would take their time
+    Ingest,
     Ladder,
     Overlap,
     /// Not among those that run when none is named
@@ -168,6 +172,9 @@ fn run(options: Options) -> anyhow::Result<()> {
     }
     if wants(Section::Upload) {
         throughput::measure(&run, &mut table).context("upload")?;
+    }
+    if options.only == Some(Section::Ingest) {
+        ingest::measure(&run, &mut table).context("ingest")?;
     }
     if wants(Section::Ladder) {
         ladder::measure(&run, sound::SHORT, &mut table).context("ladder")?;

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == pipeline::media::worker::ARGUMENT) {
         return pipeline::media::worker::run();
     }
+    #[cfg(debug_assertions)]
+    if std::env::args_os().nth(1).is_some_and(|a| a == pipeline::media::worker::nursery::ARGUMENT) {
+        return pipeline::media::worker::nursery::run();
+    }
     command::run()
 }
 

@@ -23,6 +23,7 @@ const UNSAFE: &[&str] = &[
     "pipeline/src/media/worker/escape.rs",
     "pipeline/src/media/worker/fault.rs",
     "pipeline/src/media/worker/lockdown.rs",
+    "pipeline/src/media/worker/nursery.rs",
 ];
 /// Folders and modules that would collect everything.
 const BANNED_MODULES: &[&str] =

@@ -1,6 +1,7 @@
 //! Leased work.
 //!
-//! Life: `enqueue` (in the wanting row's transaction) → `claim` → `beat` … → `finish` | `give_back` | `retry` | `bury`.
+//! Life: `enqueue` (in the wanting row's transaction) → `claim` → `beat` … → `finish` | `give_back` | `retry` | `put_off` |
+//! `bury`.
 //! A holder that stops beating loses the job after its lease; the next claim raises `token`, and every verb of the old
 //! holder then answers `false`: stop, and say nothing. Time is Postgres's alone.
 //! Promise: a job of a dead process is claimed again within lease + one poll.
@@ -23,6 +24,8 @@ pub struct Job {
     pub token: i64,
     /// How often it failed. A holder that died isn't counted: it says nothing about the work.
     pub failures: i32,
+    /// How often it was put off for what isn't the work's fault.
+    pub troubles: i32,
     /// What the enqueuer said.
     pub payload: serde_json::Value,
 }
@@ -84,7 +87,7 @@ pub async fn make_due(tx: &mut Tx<'_>, kind: &str, subject: Uuid, account: Uuid)
 pub async fn reopen(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE jobs SET token = token + 1, node = NULL, lease_until = NULL, run_after = now(), failures = 0,
-                turn = coalesce(turn, 0), last_error = NULL, done_at = NULL, dead_at = NULL
+                turn = coalesce(turn, 0), troubles = 0, rescues = 0, last_error = NULL, done_at = NULL, dead_at = NULL
           WHERE kind = $1 AND subject = $2",
         kind,
         subject
@@ -106,7 +109,7 @@ pub async fn claim(db: &PgPool, kind: &str, node: Uuid, lease: Duration) -> sqlx
                        WHERE kind = $1 AND done_at IS NULL AND dead_at IS NULL AND run_after <= now()
                          AND (lease_until IS NULL OR lease_until < now())
                        ORDER BY turn, run_after, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING id, subject, token, failures, payload",
+        RETURNING id, subject, token, failures, troubles, payload",
         kind,
         node,
         interval(lease)
@@ -132,7 +135,7 @@ pub async fn claim_for(
           WHERE id = (SELECT id FROM jobs
                        WHERE kind = $1 AND subject = $2 AND done_at IS NULL AND dead_at IS NULL
                          AND (lease_until IS NULL OR lease_until < now()) LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING id, subject, token, failures, payload",
+        RETURNING id, subject, token, failures, troubles, payload",
         kind,
         subject,
         node,
@@ -222,6 +225,45 @@ pub async fn retry(tx: &mut Tx<'_>, job: &Job, wait: Duration, error: &str) -> s
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// As [`retry`], for what isn't the work's fault, as a store that doesn't answer: it is tried as often as it takes.
+///
+/// # Errors
+/// Only the database's.
+pub async fn put_off(tx: &mut Tx<'_>, job: &Job, wait: Duration, error: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE jobs SET node = NULL, lease_until = NULL, run_after = now() + $3, troubles = troubles + 1, last_error = $4,
+                turn = coalesce(turn, 0)
+          WHERE id = $1 AND token = $2 AND done_at IS NULL AND dead_at IS NULL",
+        job.id,
+        job.token,
+        interval(wait),
+        error
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Opens the job again that nobody would ever take: it is over, or waits for ever. How often that was done; `None` when
+/// somebody has it, will have it, or was quicker.
+///
+/// # Errors
+/// Only the database's.
+pub async fn rescue(tx: &mut Tx<'_>, kind: &str, subject: Uuid) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "UPDATE jobs SET token = token + 1, node = NULL, lease_until = NULL, run_after = now(), failures = 0,
+                turn = coalesce(turn, 0), done_at = NULL, dead_at = NULL, rescues = rescues + 1
+          WHERE kind = $1 AND subject = $2
+            AND (done_at IS NOT NULL OR dead_at IS NOT NULL
+                 OR (run_after = 'infinity' AND (lease_until IS NULL OR lease_until < now())))
+        RETURNING rescues",
+        kind,
+        subject
+    )
+    .fetch_optional(&mut **tx)
+    .await
 }
 
 /// Gives the job up for good, in the transaction that says so to its subject. `false`: the lease is lost.

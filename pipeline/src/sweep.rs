@@ -28,6 +28,9 @@ const RESCUES_MAX: i32 = 5;
 /// The code of what failed so.
 const STUCK: &str = "stuck";
 
+/// The code of a track whose upload isn't there any more, though nobody told the track.
+const LOST: &str = "upload_lost";
+
 /// What one tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -119,15 +122,19 @@ impl Engine {
         Ok(rows.len())
     }
 
-    /// Stored tracks that nothing works on: their job is due again, and after `RESCUES_MAX` times they fail (UP-23).
+    /// Tracks that nobody would ever move: stored ones without a job that can be claimed, whose job is due again until
+    /// `RESCUES_MAX` times were in vain (UP-23), and others whose upload is gone, as after a lost transaction.
     async fn rescue(&self) -> sqlx::Result<usize> {
         let rows = sqlx::query!(
-            "SELECT t.id, coalesce(j.failures, 0) AS \"failures!\" FROM tracks t
+            "SELECT t.id, coalesce(j.rescues, 0) AS \"rescues!\", t.stored_at IS NULL AS \"lost!\" FROM tracks t
                LEFT JOIN jobs j ON j.kind = $1 AND j.subject = t.id
-              WHERE t.state IN ('ingesting', 'playable') AND t.stored_at IS NOT NULL AND t.updated_at < now() - $2::interval
-                AND (j.id IS NULL OR j.done_at IS NOT NULL OR j.dead_at IS NOT NULL
-                     OR (j.run_after = 'infinity' AND (j.lease_until IS NULL OR j.lease_until < now())))
-              LIMIT $3",
+              WHERE t.state IN ('ingesting', 'playable') AND t.updated_at < now() - $2::interval
+                AND CASE WHEN t.stored_at IS NULL THEN
+                        NOT EXISTS (SELECT FROM uploads u WHERE u.track_id = t.id
+                                     AND u.state IN ('opened', 'receiving', 'sealing'))
+                    ELSE j.id IS NULL OR j.done_at IS NOT NULL OR j.dead_at IS NOT NULL
+                        OR (j.run_after = 'infinity' AND (j.lease_until IS NULL OR j.lease_until < now())) END
+              ORDER BY t.updated_at LIMIT $3",
             encode::KIND,
             interval(self.limits.stuck_after),
             BATCH
@@ -136,30 +143,37 @@ impl Engine {
         .await?;
         for row in &rows {
             let track = Id::<Track>::from(row.id);
-            let mut tx = schema::begin(&self.db).await?;
-            let is_hopeless = row.failures >= RESCUES_MAX;
-            if is_hopeless {
-                self.fail_track(&mut tx, track, STUCK, "encoding was tried again and again without an end").await?;
+            if row.lost {
+                self.give_up(track, LOST, "its upload is gone").await?;
+            } else if row.rescues >= RESCUES_MAX {
+                self.give_up(track, STUCK, "encoding was tried again and again without an end").await?;
             } else {
-                encode::enqueue(&mut tx, track).await?;
-                job::reopen(&mut tx, encode::KIND, track.uuid()).await?;
-                sqlx::query!(
-                    "UPDATE jobs SET failures = $3 WHERE kind = $1 AND subject = $2",
-                    encode::KIND,
-                    track.uuid(),
-                    row.failures + 1
-                )
-                .execute(&mut *tx)
-                .await?;
-            }
-            tx.commit().await?;
-            if is_hopeless {
-                tracing::warn!(track.id = %track, code = STUCK, "track failed");
-                metrics::counter!("millrace_tracks_failed_total", "reason" => STUCK).increment(1);
-            } else {
-                tracing::warn!(track.id = %track, failures = row.failures, "stuck track taken up again");
+                self.take_up(track).await?;
             }
         }
         Ok(rows.len())
+    }
+
+    async fn take_up(&self, track: Id<Track>) -> sqlx::Result<()> {
+        let mut tx = schema::begin(&self.db).await?;
+        encode::enqueue(&mut tx, track).await?;
+        let rescues = job::rescue(&mut tx, encode::KIND, track.uuid()).await?;
+        tx.commit().await?;
+        if let Some(rescues) = rescues {
+            tracing::warn!(track.id = %track, rescues, "stuck track taken up again");
+            metrics::counter!("millrace_tracks_rescued_total").increment(1);
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, track: Id<Track>, code: &'static str, text: &str) -> sqlx::Result<()> {
+        let mut tx = schema::begin(&self.db).await?;
+        let is_failed = self.fail_track(&mut tx, track, code, text).await?;
+        tx.commit().await?;
+        if is_failed {
+            tracing::warn!(track.id = %track, code, "track failed");
+            metrics::counter!("millrace_tracks_failed_total", "reason" => code).increment(1);
+        }
+        Ok(())
     }
 }

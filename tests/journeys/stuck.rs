@@ -65,7 +65,7 @@ async fn a_track_that_five_rescues_didnt_help_has_failed_and_may_be_tried_again(
     let upload = tus::whole(&app, "a.wav", &wav).await;
     let track = app.settled(&upload.track).await;
     assert_eq!((track["state"].as_str(), track["error"]["code"].as_str()), (Some("failed"), Some("stuck")), "{track}");
-    assert_eq!(app.ask("SELECT failures::bigint FROM jobs").await, 5, "rescues");
+    assert_eq!(app.ask("SELECT rescues::bigint FROM jobs").await, 5, "rescues");
     let told = warnings(&app, &upload.track);
     let rescues = told.iter().filter(|line| line["message"] == "stuck track taken up again").count();
     let failed = told.iter().filter(|line| line["message"] == "track failed" && line["code"] == "stuck").count();
@@ -92,8 +92,65 @@ async fn a_track_without_a_live_job_is_taken_up_again_and_settles() {
     let track = app.settled(&upload.track).await;
     assert_eq!((track["state"].as_str(), track["error"]["code"].as_str()), (Some("failed"), Some("unsupported_media")));
     assert_eq!(
-        app.ask("SELECT count(*) FROM jobs WHERE failures = 1 AND dead_at IS NOT NULL").await,
+        app.ask("SELECT count(*) FROM jobs WHERE rescues = 1 AND failures = 0 AND dead_at IS NOT NULL").await,
         1,
         "by the sweep"
     );
+}
+
+/// As lost transactions, old bugs and hands in the database would leave a track: nobody would ever move it. Each with what
+/// the sweep makes of it.
+const ORPHANED: [(&str, &str, &str); 6] = [
+    ("its job is done", "UPDATE jobs SET done_at = now(), dead_at = NULL", "ready"),
+    ("its job is buried", "UPDATE jobs SET dead_at = now(), done_at = NULL", "ready"),
+    ("its job is missing", "DELETE FROM jobs", "ready"),
+    ("its job waits for ever", "UPDATE jobs SET run_after = 'infinity', done_at = NULL", "ready"),
+    (
+        "its job waits for ever, and its holder is dead",
+        "UPDATE jobs SET run_after = 'infinity', done_at = NULL, node = gen_random_uuid(),
+                lease_until = now() - interval '1 hour'",
+        "ready",
+    ),
+    (
+        "its upload is gone",
+        "UPDATE tracks SET stored_at = NULL, run = NULL; DELETE FROM upload_parts; DELETE FROM uploads",
+        "failed",
+    ),
+];
+
+#[tokio::test]
+async fn whatever_nobody_would_ever_move_is_moved() {
+    // UP-23
+    let app = App::with(&[("TRACK_PROCESSING_STUCK_AFTER", "1s"), ("HLS_LADDER", "aac:64k")]).await;
+    let wav = sound::wav(44_100, 44_100);
+    let upload = tus::whole(&app, "a.wav", &wav).await;
+    assert_eq!(app.settled(&upload.track).await["state"], "ready");
+    let mut db = app.daemon().connect().await;
+    for (what, sql, wanted) in ORPHANED {
+        // No edge leads here: a hand without the guard's consent.
+        let back = format!(
+            "SET session_replication_role = replica;
+             UPDATE tracks SET state = 'ingesting', updated_at = now() - interval '1 hour'; {sql};
+             SET session_replication_role = origin"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&mut db).await.unwrap();
+        let track = app.settled(&upload.track).await;
+        assert_eq!(track["state"], wanted, "{what}: {track}");
+        if wanted == "failed" {
+            assert_eq!(track["error"]["code"], "upload_lost", "{what}");
+        }
+    }
+    let mut told = warnings(&app, &upload.track);
+    let begun = Instant::now();
+    // It says so once it is so.
+    while told.iter().all(|line| line["message"] != "track failed") {
+        assert!(begun.elapsed() < PATIENCE, "nobody says so: {told:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        told = warnings(&app, &upload.track);
+    }
+    let said = |message: &str| told.iter().filter(|line| line["message"] == message).count();
+    assert_eq!((said("stuck track taken up again"), said("track failed")), (5, 1), "once each: {told:#?}");
+    let metrics = super::watched::metrics(&app).await;
+    assert_eq!(metrics["millrace_tracks_rescued_total"], 5.0);
+    assert_eq!(metrics[r#"millrace_tracks_failed_total{reason="upload_lost"}"#], 1.0);
 }

@@ -70,6 +70,13 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
+/// What the admin listener tells.
+pub(super) async fn metrics(app: &App) -> BTreeMap<String, f64> {
+    let admin = line(&lines(app), "ready")["admin"].as_str().expect("it says where").to_owned();
+    let answer = app.http.get(format!("{admin}/metrics")).send().await.unwrap();
+    parsed(&answer.text().await.unwrap())
+}
+
 #[tokio::test]
 async fn the_admin_listener_counts_uploads_and_tracks_and_the_public_one_tells_nothing() {
     let app = App::start().await;

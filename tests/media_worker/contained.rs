@@ -10,7 +10,8 @@ async fn failure(deed: Deed, in_encoder: bool) -> Failure {
     order.fault = Some(Fault { deed, in_encoder });
     // Only one of the two clocks may be close, or the test would be of which comes first.
     order.limits = match deed {
-        Deed::Chatter => WorkerLimits { cpu_base_s: 2, ..order.limits },
+        Deed::Toil => WorkerLimits { cpu_base_s: 1, wall_per_cpu: 1000, ..order.limits },
+        Deed::Dawdle => WorkerLimits { cpu_base_s: 1, wall_per_cpu: 2, ..order.limits },
         _ => WorkerLimits { hang_s: 2, ..order.limits },
     };
     run(order, &song(1.5)).await.failed.expect("a failure")
@@ -20,7 +21,8 @@ async fn fails(deed: Deed, code: Code, word: &str) {
     for in_encoder in [false, true] {
         let failure = failure(deed, in_encoder).await;
         assert!(failure.code == code && failure.text.contains(word), "{deed:?}: {failure}");
-        assert!(failure.retryable);
+        // What may pass by itself: the same bytes use up and say the same again.
+        assert_eq!(failure.retryable, matches!(code, Code::WorkerCrashed | Code::WorkerHung), "{failure}");
     }
 }
 
@@ -65,8 +67,21 @@ async fn an_endless_sleep_is_a_hang() {
 }
 
 #[tokio::test]
-async fn chatter_uses_up_the_processor_time() {
-    fails(Deed::Chatter, Code::WorkerCpu, "processor").await;
+async fn chatter_is_no_word() {
+    fails(Deed::Chatter, Code::WorkerProtocol, "again").await;
+}
+
+#[tokio::test]
+async fn work_without_an_end_uses_up_the_processor_time() {
+    let failure = failure(Deed::Toil, true).await;
+    assert!(failure.code == Code::WorkerCpu && failure.text.contains("processor"), "{failure}");
+    assert!(!failure.retryable);
+}
+
+#[tokio::test]
+async fn whoever_only_keeps_awake_is_ended_too() {
+    let failure = failure(Deed::Dawdle, true).await;
+    assert!(failure.code == Code::WorkerHung && failure.text.contains("hadn't ended"), "{failure}");
 }
 
 #[tokio::test]

@@ -246,6 +246,32 @@ pub(crate) async fn run_ranges(bytes: &[u8]) -> Outcome {
     run(Order::ranges(ladder(), SECONDS, exe(), bytes.len() as u64), bytes).await
 }
 
+/// A worker that is loaded once, and forked for each file: for tests of so many that loading it each time would be all their
+/// work. In a build without it they are started like any.
+#[derive(Clone)]
+pub(crate) struct Nursery {
+    #[cfg(debug_assertions)]
+    open: std::sync::Arc<pipeline::media::forked::Nursery>,
+}
+
+impl Nursery {
+    pub(crate) fn open() -> Self {
+        Self {
+            #[cfg(debug_assertions)]
+            open: std::sync::Arc::new(pipeline::media::forked::Nursery::open(&exe()).unwrap()),
+        }
+    }
+
+    /// The same order for a forked worker.
+    pub(crate) fn raise(&self, order: Order) -> Order {
+        Order {
+            #[cfg(debug_assertions)]
+            nursery: Some(std::sync::Arc::clone(&self.open)),
+            ..order
+        }
+    }
+}
+
 /// By how many samples `later` lags behind `sooner` (left channels, interleaved stereo), judged around its middle.
 pub(crate) fn lag(sooner: &[i16], later: &[i16]) -> i64 {
     const WINDOW: usize = 1024;

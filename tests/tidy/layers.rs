@@ -7,6 +7,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("migrations/Cargo.toml", &[]),
     ("front/Cargo.toml", &["schema"]),
     ("pipeline/Cargo.toml", &["schema"]),
+    ("fuzz/Cargo.toml", &["schema", "pipeline"]),
     ("stream-server/Cargo.toml", &["schema", "pipeline", "front"]),
     ("api/Cargo.toml", &["schema", "pipeline", "front"]),
     ("Cargo.toml", &["schema", "pipeline", "front", "stream-server", "api"]),

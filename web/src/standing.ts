@@ -47,6 +47,7 @@ const REASONS: Record<string, string> = {
   digest_mismatch: 'What arrived isn’t what was announced, so nothing was published. Upload it again.',
   upload_aborted: 'The upload was cancelled.',
   upload_expired: 'The upload was left unfinished for too long.',
+  upload_lost: 'The upload is gone. Upload it again.',
   worker_crashed: 'The encoder gave up on this file.',
 };
 

@@ -42,8 +42,11 @@ pub(crate) const KIND: &str = "encode";
 /// How often due jobs are looked for when nothing announces one.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The first wait after a failed try; it doubles.
+/// The first wait after a failed try; it doubles, but no more often than `RETRY_DOUBLINGS`: 32 s at most, so that a track is
+/// taken up within a minute once the store and the database are well again.
 const RETRY_BASE: Duration = Duration::from_secs(1);
+/// See [`RETRY_BASE`].
+const RETRY_DOUBLINGS: u32 = 5;
 
 /// Wants the track encoded; not due until its bytes are stored.
 pub(crate) async fn enqueue(tx: &mut Tx<'_>, track: Id<Track>) -> sqlx::Result<()> {
@@ -272,13 +275,11 @@ impl Engine {
             Ended::Gone => job::finish(&mut tx, job).await?,
             Ended::Trouble(why) => {
                 tracing::warn!(track.id = %track, error = %why, "encode interrupted; it goes on by itself");
-                let wait = RETRY_BASE * 2u32.pow(u32::try_from(job.failures).unwrap_or(0).min(8));
-                job::retry(&mut tx, job, wait, why).await?
+                job::put_off(&mut tx, job, wait(job.troubles), why).await?
             }
             Ended::Failed(f) if f.retryable && job.failures + 1 < ENCODE_ATTEMPTS => {
                 tracing::warn!(track.id = %track, code = f.code.as_str(), text = %f.text, "worker failed; trying again");
-                let wait = RETRY_BASE * 2u32.pow(u32::try_from(job.failures).unwrap_or(0).min(8));
-                job::retry(&mut tx, job, wait, &f.to_string()).await?
+                job::retry(&mut tx, job, wait(job.failures), &f.to_string()).await?
             }
             Ended::Failed(f) => {
                 tracing::warn!(track.id = %track, code = f.code.as_str(), text = %f.text, "track failed");
@@ -314,4 +315,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// How long to wait after so many tries in vain.
+fn wait(tries: i32) -> Duration {
+    RETRY_BASE * 2u32.pow(tries.unsigned_abs().min(RETRY_DOUBLINGS))
 }

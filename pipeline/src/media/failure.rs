@@ -54,12 +54,16 @@ impl Code {
         }
     }
 
-    /// Whether another try might end differently: the worker failed, not the file.
+    /// Whether another try might end differently: the machine may have failed, not the file. A worker is killed for another's
+    /// memory, put to sleep with its machine, or started where it can't lock itself in. What a file made it use up or say
+    /// wrong, the same bytes make it use up and say again.
     pub fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::WorkerCrashed | Self::WorkerHung | Self::WorkerMemory | Self::WorkerCpu | Self::WorkerProtocol
-        )
+        match self {
+            Self::WorkerCrashed | Self::WorkerHung | Self::WorkerSandbox => true,
+            Self::WorkerMemory | Self::WorkerCpu | Self::WorkerProtocol => false,
+            Self::UnsupportedMedia | Self::IndexAtEnd | Self::CorruptMedia | Self::EmptyMedia => false,
+            Self::TooLong | Self::TooManyChannels | Self::UnsupportedRate => false,
+        }
     }
 }
 
@@ -76,6 +80,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// That no other try would change.
+    pub(super) fn for_good(self) -> Self {
+        Self { retryable: false, ..self }
+    }
+
     /// With the code's own answer on retrying.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), retryable: code.is_retryable() }

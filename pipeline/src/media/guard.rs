@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use super::ladder::{self, Grid, PlannedRung};
 use super::wire::{Finished, Header, Hello, Kind, Refused};
 use super::{Access, Event, Order, Source, fmp4, jpeg, limits, peaks, tags};
@@ -41,10 +41,24 @@ pub(super) struct Guard {
     pub(super) given: u64,
     decoded: u64,
     pairs: Vec<u8>,
-    is_printed: bool,
     /// The ladder is whole: only pictures may follow, and none of them matters to it.
     is_whole: bool,
     pictures: usize,
+    /// Source bytes asked for, again and again too.
+    asked: u64,
+    /// Where bytes were asked for last.
+    needed: Option<u64>,
+    /// How often the source's end was asked for.
+    ends: u32,
+    /// What is said once.
+    told: Told,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    tags: bool,
+    loudness: bool,
+    fingerprint: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,9 +79,12 @@ impl Guard {
             given: 0,
             decoded: 0,
             pairs: vec![],
-            is_printed: false,
             is_whole: false,
             pictures: 0,
+            asked: 0,
+            needed: None,
+            ends: 0,
+            told: Told::default(),
         }
     }
 
@@ -90,24 +107,30 @@ impl Guard {
             }
             Kind::Need => self.need(head.sequence, &body),
             Kind::Opened => one(self.opened(json(&body)?)?),
-            Kind::Tags => one(Event::Tags(tags::clean(json::<Vec<_>>(&body)?))),
+            Kind::Tags if !std::mem::replace(&mut self.told.tags, true) => {
+                one(Event::Tags(tags::clean(json::<Vec<_>>(&body)?)))
+            }
             Kind::Init => one(self.init(head.rung, body)?),
             Kind::Segment => one(self.segment(head, body)?),
             Kind::Progress => one(self.progress(head.sequence, &body)?),
             Kind::Peaks => one(self.peaks(head.sequence, body)?),
-            Kind::Loudness => one(Event::Loudness(json(&body)?)),
+            Kind::Loudness if !std::mem::replace(&mut self.told.loudness, true) => one(Event::Loudness(json(&body)?)),
+            Kind::Tags | Kind::Loudness => breach(format!("{:?} again", head.kind)),
             Kind::Fingerprint => one(self.fingerprint(&body)?),
             Kind::Picture => one(self.picture(head.sequence, body)?),
             Kind::Done => self.done(json(&body)?),
             Kind::Failed => {
                 let Refused { code, text } = json(&body)?;
+                if code == Code::IndexAtEnd && self.order.access == Access::Ranges {
+                    return breach("an index out of reach of a worker that may seek");
+                }
                 Ok(Said::Failed(Failure::new(code, clean(&text, limits::TEXT_BYTES))))
             }
             Kind::Start | Kind::Data => breach(format!("{:?} is the daemon's to say", head.kind)),
         }
     }
 
-    fn need(&self, offset: u64, body: &Bytes) -> Result<Said, Breach> {
+    fn need(&mut self, offset: u64, body: &Bytes) -> Result<Said, Breach> {
         let len = body.first_chunk().map(|b| u32::from_le_bytes(*b)).unwrap_or_default();
         let is_allowed = match self.order.access {
             Access::Stream => offset == self.given,
@@ -115,6 +138,21 @@ impl Guard {
         };
         if !is_allowed || len == 0 || len > limits::NEED_BYTES {
             return breach(format!("wants {len} bytes at {offset}"));
+        }
+        // Nor for ever: the time that a source takes to answer isn't counted against the worker.
+        let is_end = match self.order.access {
+            Access::Stream => self.needed == Some(offset),
+            Access::Ranges => self.order.size == Some(offset),
+        };
+        self.needed = Some(offset);
+        self.ends += u32::from(is_end);
+        self.asked = self.asked.saturating_add(u64::from(len));
+        let most = self
+            .order
+            .size
+            .map_or(u64::MAX, |size| size.saturating_mul(limits::READ_AGAIN).saturating_add(limits::READ_MORE_BYTES));
+        if self.ends > limits::ENDS_MAX || self.asked > most {
+            return breach("wants the same again and again");
         }
         Ok(Said::Need { offset, len })
     }
@@ -212,7 +250,7 @@ impl Guard {
 
     fn peaks(&mut self, first: u64, pairs: Bytes) -> Result<Event, Breach> {
         let most = self.decoded / u64::from(peaks::SAMPLES_PER_PAIR) + 2 * self.ahead_samples();
-        if !pairs.len().is_multiple_of(2) || first * 2 != self.pairs.len() as u64 || first > most {
+        if !pairs.len().is_multiple_of(2) || first > most || first * 2 != self.pairs.len() as u64 {
             return breach(format!("peaks at {first} out of order"));
         }
         self.pairs.extend_from_slice(&pairs);
@@ -227,7 +265,7 @@ impl Guard {
 
     fn fingerprint(&mut self, items: &Bytes) -> Result<Event, Breach> {
         let (items, []) = items.as_chunks() else { return breach("half an item of a fingerprint") };
-        if std::mem::replace(&mut self.is_printed, true) || self.source.is_none() {
+        if std::mem::replace(&mut self.told.fingerprint, true) || self.source.is_none() {
             return breach("a fingerprint out of turn");
         }
         Ok(Event::Fingerprint(items.iter().map(|item| u32::from_le_bytes(*item)).collect()))
@@ -280,142 +318,4 @@ pub(super) fn clean(text: &str, bytes: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::Ladder;
-    use proptest::prelude::*;
-
-    fn guard() -> Guard {
-        let order = Order::stream(Ladder::parse("aac:64k,flac").unwrap(), 6, "none".into());
-        let mut guard = Guard::new(Order { cores: 1, ..order });
-        let hello = Hello {
-            libavcodec: String::new(),
-            libavformat: String::new(),
-            landlock: String::new(),
-            seccomp: true,
-            uid: 1,
-        };
-        say(&mut guard, Kind::Hello, 0, 0, serde_json::to_vec(&hello).unwrap()).unwrap();
-        guard
-    }
-
-    fn say(guard: &mut Guard, kind: Kind, rung: u8, sequence: u64, body: Vec<u8>) -> Result<Said, Breach> {
-        guard.judge(Header { kind, rung, length: body.len() as u32, sequence }, body.into())
-    }
-
-    fn source(change: impl FnOnce(&mut Source)) -> Vec<u8> {
-        let sound = ladder::Sound { rate: 44_100, bits: 16, lossless: true, kbps: None };
-        let mut source = Source {
-            container: "wav".into(),
-            codec: "pcm_s16le".into(),
-            rate: 44_100,
-            channels: 2,
-            bits: 16,
-            lossless: true,
-            converted: false,
-            plan: Ladder::parse("aac:64k,flac").unwrap().plan(&sound),
-            grid: ladder::grid(44_100, 6),
-        };
-        change(&mut source);
-        serde_json::to_vec(&source).unwrap()
-    }
-
-    #[test]
-    fn only_the_ordered_ladder_is_opened_and_only_once() {
-        let mut guard = guard();
-        let changes: [fn(&mut Source); 6] = [
-            |s| s.plan.reverse(),
-            |s| s.plan.clear(),
-            |s| s.plan[0].name = "../../etc".into(),
-            |s| s.plan[1].rung = 7,
-            |s| s.grid.first_samples = 1,
-            |s| s.channels = 64,
-        ];
-        for change in changes {
-            assert!(say(&mut guard, Kind::Opened, 0, 0, source(change)).is_err());
-        }
-        assert!(say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).is_ok());
-        assert!(say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).is_err());
-    }
-
-    #[test]
-    fn progress_is_paid_for_in_segments() {
-        let mut guard = guard();
-        say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
-        let mut claim = |samples: u64| say(&mut guard, Kind::Progress, 0, 0, samples.to_le_bytes().to_vec());
-        assert!(claim(262_144).is_ok());
-        assert!(claim(262_143).is_err(), "it goes back");
-        assert!(claim(10_000_000).is_err(), "without one segment");
-    }
-
-    #[test]
-    fn a_stream_is_read_in_order() {
-        let mut guard = guard();
-        let mut need = |at: u64, len: u32| say(&mut guard, Kind::Need, 0, at, len.to_le_bytes().to_vec());
-        assert!(need(0, 65_536).is_ok());
-        assert!(need(1, 65_536).is_err());
-        assert!(need(0, 0).is_err());
-        assert!(need(0, u32::MAX).is_err());
-    }
-
-    #[test]
-    fn a_failure_in_words_is_cleaned() {
-        let refused = Refused { code: crate::media::Code::CorruptMedia, text: "a\u{1b}[31m\nb".repeat(9000) };
-        let said = say(&mut guard(), Kind::Failed, 0, 0, serde_json::to_vec(&refused).unwrap());
-        let Ok(Said::Failed(failure)) = said else { panic!("{said:?}") };
-        assert!(failure.text.len() <= limits::TEXT_BYTES && !failure.text.contains(char::is_control));
-    }
-
-    #[test]
-    fn pictures_come_after_the_ladder_and_are_ours_or_none() {
-        let mut guard = guard();
-        say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
-        let jpeg = |side| {
-            let mut file = vec![];
-            let picture = image::RgbImage::new(side, side / 2);
-            picture.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 85)).unwrap();
-            file
-        };
-        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_err(), "before the end");
-        guard.is_whole = true;
-        assert!(say(&mut guard, Kind::Picture, 0, 1, jpeg(600)).is_err(), "the second first");
-        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1202)).is_err(), "too large");
-        assert!(say(&mut guard, Kind::Picture, 0, 0, b"GIF89a".to_vec()).is_err());
-        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_ok());
-        assert!(say(&mut guard, Kind::Picture, 0, 0, jpeg(1200)).is_err(), "twice");
-        for side in [1, 2] {
-            assert!(say(&mut guard, Kind::Picture, 0, side, jpeg(150)).is_ok());
-        }
-        assert!(say(&mut guard, Kind::Picture, 0, 3, jpeg(150)).is_err(), "a fourth");
-        for kind in [Kind::Peaks, Kind::Loudness, Kind::Failed, Kind::Done, Kind::Need] {
-            assert!(say(&mut guard, kind, 0, 0, vec![]).is_err(), "{kind:?} after the end");
-        }
-    }
-
-    #[test]
-    fn a_fingerprint_comes_once_and_in_whole_items() {
-        let mut guard = guard();
-        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_err(), "of what?");
-        let mut guard = self::guard();
-        say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
-        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 7]).is_err());
-        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_ok());
-        assert!(say(&mut guard, Kind::Fingerprint, 0, 0, vec![1; 8]).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_that_a_worker_says_panics(
-            frames in prop::collection::vec((16u8..32, 0u8..4, 0u64..8, prop::collection::vec(any::<u8>(), 0..40)), 0..12),
-        ) {
-            let mut guard = guard();
-            say(&mut guard, Kind::Opened, 0, 0, source(|_| {})).unwrap();
-            for (kind, rung, sequence, body) in frames {
-                let mut bytes = [0; crate::media::wire::HEADER];
-                bytes[0] = kind;
-                let Ok(Header { kind, .. }) = Header::read(&bytes) else { continue };
-                let _ = say(&mut guard, kind, rung, sequence, body);
-            }
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::failure::{Code, Failure};
@@ -23,6 +22,8 @@ use super::{Event, Order, child};
 
 /// Between its last word and its exit: teardown of five threads.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// Of a tick, spent waiting for a processor: then its silence says nothing.
+const STARVED_MS: u64 = 500;
 /// Read at once from the socket.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -48,7 +49,7 @@ pub struct Gone;
 /// One running worker, good for one track.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    child: child::Process,
     socket: UnixStream,
     guard: Guard,
     limits: WorkerLimits,
@@ -61,6 +62,10 @@ pub struct Worker {
     surplus: (u64, Bytes),
     tick: Interval,
     idle_ticks: u32,
+    /// At the last tick.
+    starved_ms: u64,
+    /// Ticks in which nothing was owed to the worker.
+    busy_ticks: u64,
     cpu_limit_s: u64,
     /// The ladder's `Done`, while pictures may follow: whatever happens from here on, this is how it ends.
     whole: Option<Event>,
@@ -87,10 +92,10 @@ impl Worker {
         if !super::ladder::SEGMENT_SECONDS.contains(&order.segment_seconds) {
             return Err(SpawnError::SegmentSeconds);
         }
-        let exe = order.exe.clone();
+        let what = order.clone();
         // Loading a process image blocks; the runtime shouldn't. The handle registers with the runtime in there too.
         let (child, socket) =
-            tokio::task::spawn_blocking(move || child::start(&exe)).await.map_err(std::io::Error::other)??;
+            tokio::task::spawn_blocking(move || child::start(&what)).await.map_err(std::io::Error::other)??;
         let start = Start {
             ladder: order.ladder.clone(),
             segment_seconds: order.segment_seconds,
@@ -118,8 +123,10 @@ impl Worker {
             surplus: (0, Bytes::new()),
             tick,
             idle_ticks: 0,
+            starved_ms: 0,
             whole: None,
             whole_ticks: 0,
+            busy_ticks: 0,
             ending: None,
             ended: None,
         };
@@ -175,7 +182,8 @@ impl Worker {
     /// Ends the worker and waits until it is gone.
     pub async fn kill(mut self) {
         // An error means that it is gone already.
-        let _ = self.child.kill().await;
+        let _ = self.child.start_kill();
+        let _ = self.child.wait().await;
     }
 
     fn answer(&mut self, offset: u64, len: u32, mut bytes: Bytes) {
@@ -283,13 +291,26 @@ impl Worker {
     fn look_at_the_clock(&mut self) {
         // A need that is open is the source's time. Bytes on their way out are the worker's.
         let is_waiting_for_source = self.need.is_some();
-        self.idle_ticks = if is_waiting_for_source { 0 } else { self.idle_ticks + 1 };
+        // Whoever waits for a processor says nothing either. That much of it in a second is a machine at its limit, not a hang;
+        // that it doesn't last for ever is the wall clock's to say, below.
+        let starved_ms = child::starved_ms(&self.child);
+        let was_starved = starved_ms.saturating_sub(self.starved_ms) > STARVED_MS;
+        self.starved_ms = starved_ms;
+        self.idle_ticks += u32::from(!was_starved);
+        if is_waiting_for_source {
+            self.idle_ticks = 0;
+        }
+        self.busy_ticks += u64::from(!is_waiting_for_source);
         if self.idle_ticks > self.limits.hang_s {
             self.fail(Code::WorkerHung, format!("the worker said nothing for {} s", self.limits.hang_s));
         }
         self.whole_ticks += u32::from(self.whole.is_some());
         if self.whole_ticks > PICTURE_S {
             self.fail(Code::WorkerHung, "the picture took too long".to_owned());
+        }
+        let wall_s = self.cpu_limit_s * u64::from(self.limits.wall_per_cpu);
+        if self.busy_ticks > wall_s {
+            self.fail(Code::WorkerHung, format!("the worker hadn't ended after {wall_s} s"));
         }
         if child::cpu_used_s(&self.child).is_some_and(|used| used > self.cpu_limit_s + CPU_GRACE_S) {
             self.fail(Code::WorkerCpu, "the worker ran out of processor time".to_owned());
@@ -329,7 +350,7 @@ impl Worker {
         if let Some(event) = ending.event.take() {
             return event;
         }
-        if let Some(stderr) = &mut self.child.stderr {
+        if let Some(stderr) = self.child.stderr() {
             // cancel-safe: what is read is in the buffer. Ends: the only writer is dead.
             while ending.stderr.len() < STDERR_BYTES as usize
                 && matches!(stderr.read_buf(&mut ending.stderr).await, Ok(n) if n > 0)

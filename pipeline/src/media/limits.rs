@@ -19,6 +19,10 @@ pub const CPU_BASE_S: u64 = 30;
 pub const CPU_PER_AUDIO_S_MS: u64 = 1000;
 /// Beyond the soft limit's signal, which a hostile worker can block: then the daemon kills.
 pub const CPU_GRACE_S: u64 = 5;
+/// Seconds of the clock for each second of processor time that a worker is granted, the waiting for its source left out. What
+/// this stops is a worker that says a little something whenever its silence might be noticed; that many of them share the
+/// processors with uploads isn't their fault.
+pub const WALL_PER_CPU: u32 = 20;
 /// Seconds without a word although nothing was owed to the worker. One rung's longest silence is well under one.
 pub const HANG_S: u32 = 10;
 /// Descriptors: the socket, stderr and one for the sandbox's own making.
@@ -41,6 +45,13 @@ pub const PROBE_BYTES: u64 = 5 * MIB;
 pub const FRAME_BYTES: u32 = 16 * 1024 * 1024;
 /// Body of a frame that holds JSON or text.
 pub const MESSAGE_BYTES: u32 = 64 * 1024;
+/// How often each byte of a source that can be read anywhere may be asked for, on the whole, and how many more: what jumps
+/// about in a small file reads it often. Without it a worker could ask for ever.
+pub const READ_AGAIN: u64 = 16;
+/// See [`READ_AGAIN`].
+pub const READ_MORE_BYTES: u64 = 64 * MIB;
+/// How often the end of a source may be asked for.
+pub const ENDS_MAX: u32 = 16;
 /// What the worker asks for at once. Too small: round trips. Too large: a slow upload's first bytes wait.
 pub const NEED_BYTES: u32 = 64 * 1024;
 /// A failure's text.
@@ -100,6 +111,8 @@ pub struct WorkerLimits {
     pub cpu_per_audio_s_ms: u64,
     /// See [`HANG_S`].
     pub hang_s: u32,
+    /// See [`WALL_PER_CPU`].
+    pub wall_per_cpu: u32,
     /// See [`CHANNELS_MAX`].
     pub channels_max: u16,
     /// See [`SECONDS_MAX`].
@@ -122,6 +135,7 @@ impl Default for WorkerLimits {
             cpu_base_s: CPU_BASE_S,
             cpu_per_audio_s_ms: CPU_PER_AUDIO_S_MS,
             hang_s: HANG_S,
+            wall_per_cpu: WALL_PER_CPU,
             channels_max: CHANNELS_MAX,
             seconds_max: SECONDS_MAX,
         }

@@ -17,9 +17,13 @@ pub use ladder::{Grid, Ladder, PlannedRung};
 pub use limits::WorkerLimits;
 pub use wire::Hello;
 
+#[cfg(feature = "bare")]
+pub mod bare;
 mod child;
 mod failure;
 pub mod fmp4;
+#[cfg(debug_assertions)]
+pub mod forked;
 mod guard;
 mod handle;
 mod jpeg;
@@ -63,6 +67,9 @@ pub struct Order {
     /// Makes the worker misbehave.
     #[cfg(debug_assertions)]
     pub fault: Option<worker::fault::Fault>,
+    /// Where it is forked instead of started.
+    #[cfg(debug_assertions)]
+    pub nursery: Option<std::sync::Arc<forked::Nursery>>,
 }
 
 impl Order {
@@ -78,6 +85,8 @@ impl Order {
             exe,
             #[cfg(debug_assertions)]
             fault: None,
+            #[cfg(debug_assertions)]
+            nursery: None,
         }
     }
 

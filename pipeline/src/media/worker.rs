@@ -26,9 +26,11 @@ mod fingerprint;
 mod line;
 mod link;
 mod lockdown;
-mod m4a;
+pub(super) mod m4a;
 mod meter;
 mod mux;
+#[cfg(debug_assertions)]
+pub mod nursery;
 mod pcm;
 mod picture;
 mod range;

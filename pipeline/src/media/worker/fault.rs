@@ -16,6 +16,9 @@ mod escape;
 /// How many ways out are tried.
 pub const ESCAPES: u8 = escape::ATTEMPTS.len() as u8;
 
+/// More than the reader says of the second and a half that is fed to it, and no more than is believed.
+const SAMPLES_SAID: u64 = 80_000;
+
 /// What to do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is what its name says")]
@@ -32,6 +35,8 @@ pub enum Deed {
     ForgedSegment,
     ForgedProgress,
     Chatter,
+    Toil,
+    Dawdle,
     Escape(u8),
 }
 
@@ -104,6 +109,14 @@ fn commit(deed: Deed, outlet: &Mutex<Outlet>) {
             if link::send_json(outlet, Kind::Tags, &Vec::<(String, String)>::new()).is_err() {
                 std::process::exit(0);
             }
+        },
+        // Both say a true thing before their silence is noticed, once the reader has said its last.
+        Deed::Toil | Deed::Dawdle => loop {
+            let second = std::time::Duration::from_secs(1);
+            let begun = std::time::Instant::now();
+            while deed == Deed::Toil && begun.elapsed() < second {}
+            std::thread::sleep(second.saturating_sub(begun.elapsed()));
+            let _ = link::send(outlet, Kind::Progress, 0, 1, &SAMPLES_SAID.to_le_bytes());
         },
         Deed::Escape(n) => {
             let (name, attempt) = escape::ATTEMPTS[usize::from(n)];

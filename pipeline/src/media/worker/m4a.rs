@@ -11,15 +11,15 @@ const BOXES_MAX: usize = 64;
 
 /// A length in ticks of the media, which are samples for audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Length {
-    pub(super) ticks: u64,
-    pub(super) per_second: u32,
+pub(in crate::media) struct Length {
+    pub(in crate::media) ticks: u64,
+    pub(in crate::media) per_second: u32,
 }
 
 /// The length of the first track with sound, after its edit's start. None unless there is exactly one edit and it cuts
 /// nothing off the end but a rounding error: then the edit list is to be obeyed as it stands. `look` gives some of the file's
 /// bytes at a place, fewer at its end.
-pub(super) fn length(moov_at: u64, mut look: impl FnMut(u64, usize) -> Option<Vec<u8>>) -> Option<Length> {
+pub(in crate::media) fn length(moov_at: u64, mut look: impl FnMut(u64, usize) -> Option<Vec<u8>>) -> Option<Length> {
     let mut movie_scale = None;
     let mut at = moov_at.checked_add(8)?;
     for _ in 0..BOXES_MAX {
