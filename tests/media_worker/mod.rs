@@ -11,4 +11,5 @@ mod locked;
 mod measured;
 mod mutated;
 mod refused;
+mod render;
 pub(crate) mod support;

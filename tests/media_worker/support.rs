@@ -211,7 +211,7 @@ impl Outcome {
             Event::Peaks { dat } => self.dat = dat,
             Event::Done { samples, rate, priming } => self.done = Some((samples, rate, priming)),
             Event::Failed(failure) => self.failed = Some(failure),
-            Event::Need { .. } | Event::Progress { .. } => {}
+            Event::Need { .. } | Event::Progress { .. } | Event::File { .. } | Event::Rendered { .. } => {}
         }
         self.done.is_none() && self.failed.is_none()
     }

@@ -94,6 +94,7 @@ impl Worker {
             access: order.access,
             size: order.size,
             limits: order.limits,
+            render: order.render.clone(),
             #[cfg(debug_assertions)]
             fault: order.fault,
         };

@@ -15,6 +15,7 @@ pub use failure::{Code, Failure};
 pub use handle::{Gone, SpawnError, Worker};
 pub use ladder::{Grid, Ladder, PlannedRung};
 pub use limits::WorkerLimits;
+pub use render::{Coding, Render};
 pub use wire::Hello;
 
 mod child;
@@ -27,6 +28,7 @@ pub mod limits;
 pub mod mpeg;
 pub mod offline;
 pub mod peaks;
+mod render;
 pub mod sniff;
 mod wire;
 pub mod worker;
@@ -53,6 +55,8 @@ pub struct Order {
     pub size: Option<u64>,
     /// What the worker may use up.
     pub limits: WorkerLimits,
+    /// A file instead of a ladder.
+    pub render: Option<Render>,
     /// The binary that holds the worker, normally the running one.
     pub exe: PathBuf,
     /// Makes the worker misbehave.
@@ -69,6 +73,7 @@ impl Order {
             access: Access::Stream,
             size: None,
             limits: WorkerLimits::default(),
+            render: None,
             exe,
             #[cfg(debug_assertions)]
             fault: None,
@@ -78,6 +83,12 @@ impl Order {
     /// The same for a source of known size that can be read anywhere.
     pub fn ranges(ladder: Ladder, segment_seconds: u32, exe: PathBuf, size: u64) -> Self {
         Self { access: Access::Ranges, size: Some(size), ..Self::stream(ladder, segment_seconds, exe) }
+    }
+
+    /// One file of a source of known size.
+    pub fn render(render: Render, exe: PathBuf, size: u64) -> Self {
+        let seconds = *ladder::SEGMENT_SECONDS.start();
+        Self { render: Some(render), ..Self::ranges(Ladder::none(), seconds, exe, size) }
     }
 }
 
@@ -181,6 +192,18 @@ pub enum Event {
         rate: u32,
         /// Encoder delay per rung, in samples.
         priming: Vec<u32>,
+    },
+    /// More of a rendered file, in order.
+    File {
+        /// Where it belongs.
+        offset: u64,
+        /// At most [`limits::FILE_BYTES`].
+        bytes: Bytes,
+    },
+    /// The file is whole.
+    Rendered {
+        /// Its length in bytes.
+        len: u64,
     },
     /// Nothing more will come.
     Failed(Failure),

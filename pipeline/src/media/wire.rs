@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Code;
 use super::ladder::Ladder;
 use super::limits::{FRAME_BYTES, MESSAGE_BYTES, WorkerLimits};
-use super::{Access, limits};
+use super::{Access, Render, limits};
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 16;
@@ -44,12 +44,19 @@ pub(crate) enum Kind {
     Done = 25,
     /// Worker: JSON.
     Failed = 26,
+    /// Worker: bytes of a rendered file; their offset in the header.
+    File = 40,
+    /// Worker: the file is whole; its length in the header.
+    Rendered = 41,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         use Kind::*;
-        let all = [Start, Data, Hello, Need, Opened, Tags, Init, Segment, Progress, Peaks, Loudness, Done, Failed];
+        let all = [
+            Start, Data, Hello, Need, Opened, Tags, Init, Segment, Progress, Peaks, Loudness, Done, Failed, File,
+            Rendered,
+        ];
         all.into_iter().find(|k| *k as u8 == byte)
     }
 
@@ -59,6 +66,8 @@ impl Kind {
             Self::Progress => 8,
             Self::Init => limits::INIT_BYTES as u32,
             Self::Segment | Self::Data => FRAME_BYTES,
+            Self::File => limits::FILE_BYTES,
+            Self::Rendered => 0,
             _ => MESSAGE_BYTES,
         }
     }
@@ -117,6 +126,7 @@ pub(crate) struct Start {
     pub(crate) access: Access,
     pub(crate) size: Option<u64>,
     pub(crate) limits: WorkerLimits,
+    pub(crate) render: Option<Render>,
     #[cfg(debug_assertions)]
     pub(crate) fault: Option<super::worker::fault::Fault>,
 }

@@ -28,6 +28,7 @@ mod lockdown;
 mod m4a;
 mod meter;
 mod pcm;
+mod render;
 mod shape;
 mod source;
 mod track;
@@ -95,6 +96,8 @@ fn work() -> Result<(), Trouble> {
     lockdown::allocator();
     lockdown::calendar();
     let (inlet, outlet) = link::open().map_err(|_| Trouble::Orphaned)?;
+    // A render reads its source twice; no descriptor can be made later.
+    let (again, _) = link::open().map_err(|_| Trouble::Orphaned)?;
     let mut inlet = inlet;
     let start = inlet.start()?;
     let outlet = Arc::new(Mutex::new(outlet));
@@ -115,8 +118,14 @@ fn work() -> Result<(), Trouble> {
     if !hello.seccomp {
         return Err(Trouble::Orphaned);
     }
-    match perform(start, inlet, &outlet, hands) {
-        Ok(finished) => link::send_json(&outlet, Kind::Done, &finished),
+    let performed = match &start.render {
+        Some(render) => render::run(&start, render, [inlet, again], &outlet),
+        None => {
+            perform(&start, inlet, &outlet, hands).and_then(|finished| link::send_json(&outlet, Kind::Done, &finished))
+        }
+    };
+    match performed {
+        Ok(()) => Ok(()),
         Err(Trouble::Refused(code, text)) => say_failed(&outlet, code, text),
         Err(orphaned) => Err(orphaned),
     }
@@ -159,8 +168,8 @@ fn toil(feeds: &Receiver<Feed>, outlet: &Mutex<Outlet>) -> Result<u32, Trouble> 
 }
 
 /// Reads, decodes and hands out; then gathers what the others made.
-fn perform(start: Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<Hand>) -> Result<Finished, Trouble> {
-    let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
+fn perform(start: &Start, inlet: Inlet, outlet: &Arc<Mutex<Outlet>>, hands: Vec<Hand>) -> Result<Finished, Trouble> {
+    let source = source::Feeder::new(inlet, Arc::clone(outlet), start);
     let mut crew = Crew { idle: hands, busy: vec![] };
     let decoded = decode::run(start, source, outlet, &mut crew);
     let gathered = crew.gather(decoded.is_ok());

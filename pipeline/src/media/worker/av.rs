@@ -7,8 +7,10 @@ use std::ptr;
 use ffmpeg_next::format::context::{Input, Output, StreamIo};
 use ffmpeg_next::{Dictionary, Error, ffi};
 
+use super::Trouble;
 use super::source::Feeder;
 use crate::media::Tag;
+use crate::media::failure::Code;
 
 /// What libavformat reads at once.
 const IO_BUFFER_BYTES: usize = 32 * 1024;
@@ -32,6 +34,12 @@ pub(super) fn format_version() -> String {
 
 fn dotted(version: u32) -> String {
     format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
+}
+
+/// What a coder's error means.
+pub(super) fn trouble(what: &str, error: Error) -> Trouble {
+    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
+    Trouble::Refused(code, format!("encoding {what}: {error}"))
 }
 
 /// Opens a source with one demuxer and no guessing.
@@ -100,6 +108,23 @@ pub(super) fn tags(input: &Input, stream: usize) -> Vec<Tag> {
     out
 }
 
+/// The picture that a container holds beside its audio, as the file has it; `None` where there is none below `most` bytes.
+pub(super) fn attached_picture(input: &Input, most: usize) -> Option<Vec<u8>> {
+    // SAFETY: `streams` holds `nb_streams` valid pointers as long as the context lives; a stream with this disposition has
+    // its picture in a packet of its own, whose bytes are copied here.
+    unsafe {
+        let context = input.as_ptr();
+        (0..(*context).nb_streams as usize).find_map(|index| {
+            let stream = *(*context).streams.add(index);
+            let picture = &(*stream).attached_pic;
+            let is_attached = (*stream).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC as c_int != 0;
+            let size = usize::try_from(picture.size).ok().filter(|size| (1..=most).contains(size));
+            let held = size.filter(|_| is_attached && !picture.data.is_null());
+            held.map(|size| std::slice::from_raw_parts(picture.data, size).to_vec())
+        })
+    }
+}
+
 /// Samples that an encoder puts before the first of the source.
 pub(super) fn initial_padding(encoder: &ffmpeg_next::codec::Context) -> u32 {
     // SAFETY: reads one field of a live context.
@@ -118,6 +143,12 @@ pub(super) fn flush(output: &mut Output) -> Result<(), Error> {
         ffi::avio_flush((*context).pb);
     }
     Ok(())
+}
+
+/// Hands on what libavformat still holds of bytes already written.
+pub(super) fn flush_bytes(output: &mut Output) {
+    // SAFETY: `pb` was set when the context was made.
+    unsafe { ffi::avio_flush((*output.as_mut_ptr()).pb) }
 }
 
 /// Bits per sample that carry sound, as the decoder says; 0 if it doesn't.

@@ -17,7 +17,6 @@ use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational, threading}
 use super::link::{self, Outlet};
 use super::pcm::{BLOCK_SAMPLES, Block};
 use super::{Feed, Trouble, av};
-use crate::media::failure::Code;
 use crate::media::ladder::{Grid, PlannedRung, RungSpec};
 use crate::media::wire::Kind;
 
@@ -48,8 +47,7 @@ pub(super) fn run(
 }
 
 fn trouble(rung: &PlannedRung, error: Error) -> Trouble {
-    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
-    Trouble::Refused(code, format!("encoding {}: {error}", rung.name))
+    av::trouble(&rung.name, error)
 }
 
 struct Rung<'a> {
@@ -205,10 +203,10 @@ fn longs(block: &Block, at: usize, end: usize) -> Audio {
 
 /// Where the muxer writes.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
-    fn take(&self) -> Vec<u8> {
+    pub(super) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
