@@ -263,7 +263,7 @@ impl Engine {
     }
 
     /// Keeps the job's lease; resolves when it is lost.
-    async fn beat(&self, job: &Job, lost: &CancellationToken) {
+    pub(crate) async fn beat(&self, job: &Job, lost: &CancellationToken) {
         let mut misses = 0;
         loop {
             tokio::time::sleep(self.limits.lease / 4).await;
