@@ -1,9 +1,12 @@
 //! `/media/{grant}/{track}/…`: who gets in, and what HTTP says about what they get.
 
+mod download;
 mod grants;
 mod headers;
 mod paths;
 mod range;
+mod releases;
+mod renditions;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
