@@ -37,6 +37,9 @@ enum Fate {
     Killed,
 }
 
+/// Waits until the track of that id is as far as it shall be.
+type Until<'a> = &'a dyn Fn(&str) -> anyhow::Result<()>;
+
 const FATES: [(Fate, &str); 4] =
     [(Fate::Alone, "alone"), (Fate::Slow, "at 0.1×"), (Fate::Asleep, "asleep"), (Fate::Killed, "dying")];
 
@@ -58,7 +61,7 @@ pub fn measure(run: &Run, table: &mut Table) -> anyhow::Result<()> {
             let sight = Sight::of(&server)?;
             let ready = |track: &str| run.runtime.block_on(sight.ready(track)).map(|_| ());
             // Who is killed to the end has failed: nobody waits for it.
-            let wait: Option<&dyn Fn(&str) -> anyhow::Result<()>> = (fate != Fate::Killed).then_some(&ready);
+            let wait: Option<Until<'_>> = (fate != Fate::Killed).then_some(&ready);
             sides[which].push(sent(&server, "song.wav", &song, fate, wait)?);
             server.forget_uploads()?;
         }
@@ -70,13 +73,7 @@ pub fn measure(run: &Run, table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// MB/s of one upload; afterwards its worker is awake, and is waited for.
-fn sent(
-    server: &Server,
-    name: &str,
-    file: &File,
-    fate: Fate,
-    wait: Option<&dyn Fn(&str) -> anyhow::Result<()>>,
-) -> anyhow::Result<f64> {
+fn sent(server: &Server, name: &str, file: &File, fate: Fate, wait: Option<Until<'_>>) -> anyhow::Result<f64> {
     let upload = tus::create(server, name, BYTES)?;
     let is_over = AtomicBool::new(false);
     let took = thread::scope(|scope| {

@@ -33,6 +33,8 @@ use crate::{accounts, health, pages, policy::read, tracks};
         tracks::http::one,
         tracks::http::change,
         tracks::http::stream,
+        tracks::http::download,
+        tracks::http::release,
         tracks::http::waveform,
         tracks::artwork::artwork,
         tracks::http::listen,

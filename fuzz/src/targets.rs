@@ -6,8 +6,11 @@ use pipeline::media::sniff::{HEAD_BYTES, Sniffed, sniff};
 use pipeline::media::{Ladder, Order, bare, fmp4, ladder, mpeg, peaks};
 use pipeline::playlist::{self, Kind};
 
+/// A parser by its name, fed any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All of them, by name.
-pub const ALL: [(&str, fn(&[u8])); 9] = [
+pub const ALL: [Target; 9] = [
     ("container", container),
     ("mpeg", mpeg_frames),
     ("m4a", m4a),

@@ -29,6 +29,7 @@ use crate::{
     limits::{Limits, MEDIA_SHARE},
     media::Ladder,
     put_off::PutOff,
+    renditions::Renders,
     resource::{Kind, Look, LookError},
     scan::{ScanError, Scanner},
     store::Store,
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(crate) windows: Mutex<HashMap<Uuid, Weak<Window>>>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) work: Notify,
+    pub(crate) renders: Renders,
     pub(crate) joins: Joins,
     /// Whole uploads that couldn't be sealed here lately.
     pub(crate) unsealed: PutOff,
@@ -89,6 +91,7 @@ impl Engine {
             lines: Lines::new(limits.memory_bytes - media),
             media_budget: Budget::new(media),
             slots: Slots::new(limits.workers),
+            renders: Renders::new(limits.workers),
             db,
             store,
             limits,

@@ -5,6 +5,7 @@
 //! ```
 //! 40 bytes, 54 characters, big-endian. MAC: the first 128 bits of HMAC-SHA-256 over a label, the fields and the track's id
 //! (RFC 2104, section 5, allows the cut). The track is in the path and not in the grant, so a foreign track fails the MAC.
+//! A release, whose id its uploader chose, has a label of its own and its owner beside it: it is never taken for a track.
 //! Two times: `open_until` rules the way in, `use_until` what lies below, so a session outlives its entry URL.
 //! Promise: nothing but the MAC's verdict is told before it holds; the comparison takes the same time for every MAC.
 //! Absent:  I/O, clocks and decisions. Who may have a grant is `api`'s; whether its generation is current is the row's.
@@ -14,6 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use schema::{Id, track::Track};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 /// The layout above.
 const VERSION: u8 = 1;
@@ -23,6 +25,8 @@ const FIELDS: usize = 24;
 const MAC: usize = 16;
 /// Keeps this MAC apart from any other made with the same key.
 const LABEL: &[u8] = b"millrace media grant v1\0";
+/// And this one apart from a track's.
+const RELEASE_LABEL: &[u8] = b"millrace release grant v1\0";
 /// Characters of a grant.
 pub const GRANT_CHARS: usize = (FIELDS + MAC) * 4 / 3 + 1;
 
@@ -47,6 +51,26 @@ impl Scope {
     /// All of `other` is in it.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+/// What a grant is bound to; it is in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// One track.
+    Track(Id<Track>),
+    /// The tracks of one account that say that they belong to a release.
+    Release {
+        /// Whose.
+        owner: Uuid,
+        /// Which.
+        release: Uuid,
+    },
+}
+
+impl From<Id<Track>> for Bound {
+    fn from(track: Id<Track>) -> Self {
+        Self::Track(track)
     }
 }
 
@@ -114,21 +138,28 @@ impl Keys {
         Self { keys: std::iter::once((id, secret)).chain(old).map(prepared).collect() }
     }
 
-    /// The path element for `grant` on `track`.
-    pub fn mint(&self, track: Id<Track>, grant: &Grant) -> String {
+    /// The path element for `grant` on a track or a release.
+    pub fn mint(&self, bound: impl Into<Bound>, grant: &Grant) -> String {
         let (id, key) = &self.keys[0];
         let fields = grant.fields(*id);
         let mut bytes = [0; FIELDS + MAC];
         bytes[..FIELDS].copy_from_slice(&fields);
-        bytes[FIELDS..].copy_from_slice(&mac(key, &fields, track));
+        bytes[FIELDS..].copy_from_slice(&mac(key, &fields, bound.into()));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The grant behind a path element, if it holds for `track` at `now` (Unix seconds) for `ask` in `scope`.
+    /// The grant behind a path element, if it holds for what it is bound to at `now` (Unix seconds) for `ask` in `scope`.
     ///
     /// # Errors
     /// [`GrantError`]. Before the MAC holds, everything is `Forged`.
-    pub fn verify(&self, text: &str, track: Id<Track>, now: u64, ask: Ask, scope: Scope) -> Result<Grant, GrantError> {
+    pub fn verify(
+        &self,
+        text: &str,
+        bound: impl Into<Bound>,
+        now: u64,
+        ask: Ask,
+        scope: Scope,
+    ) -> Result<Grant, GrantError> {
         if text.len() != GRANT_CHARS {
             return Err(GrantError::Forged);
         }
@@ -137,7 +168,7 @@ impl Keys {
         let (fields, told) = bytes.split_at(FIELDS);
         let (version, key) = (fields[0], fields[1]);
         let (_, key) = self.keys.iter().find(|(id, _)| version == VERSION && *id == key).ok_or(GrantError::Forged)?;
-        if !bool::from(mac(key, fields, track).ct_eq(told)) {
+        if !bool::from(mac(key, fields, bound.into()).ct_eq(told)) {
             return Err(GrantError::Forged);
         }
         let grant = Grant::read(fields);
@@ -188,11 +219,20 @@ impl Grant {
     }
 }
 
-fn mac(key: &Hmac<Sha256>, fields: &[u8], track: Id<Track>) -> [u8; MAC] {
+fn mac(key: &Hmac<Sha256>, fields: &[u8], bound: Bound) -> [u8; MAC] {
     let mut mac = key.clone();
-    mac.update(LABEL);
+    mac.update(match bound {
+        Bound::Track(_) => LABEL,
+        Bound::Release { .. } => RELEASE_LABEL,
+    });
     mac.update(fields);
-    mac.update(track.uuid().as_bytes());
+    match bound {
+        Bound::Track(track) => mac.update(track.uuid().as_bytes()),
+        Bound::Release { owner, release } => {
+            mac.update(owner.as_bytes());
+            mac.update(release.as_bytes());
+        }
+    }
     let whole = mac.finalize().into_bytes();
     let mut cut = [0; MAC];
     cut.copy_from_slice(&whole[..MAC]);
@@ -207,7 +247,6 @@ pub fn without_mac(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -248,6 +287,18 @@ mod tests {
         let gone = Keys::new((4, &[4; 32]), Some((3, &[3; 32])));
         assert_eq!(verify(&gone, 1, Scope::PLAY), Err(GrantError::Forged));
         assert!(!without_mac(&text).is_empty() && text.starts_with(without_mac(&text)));
+    }
+
+    #[test]
+    fn a_release_is_never_a_track_nor_another_owner_s() {
+        // Whoever uploads chooses the release's id: it may be that of somebody's track.
+        let (owner, release) = (Uuid::from_u128(5), Uuid::from_u128(1));
+        let text = keys().mint(Bound::Release { owner, release }, &grant());
+        let verify = |bound: Bound| keys().verify(&text, bound, 0, Ask::Open, Scope::PLAY);
+        assert_eq!(verify(Bound::Release { owner, release }), Ok(grant()));
+        assert_eq!(verify(track(1).into()), Err(GrantError::Forged));
+        assert_eq!(verify(Bound::Release { owner: release, release: owner }), Err(GrantError::Forged));
+        assert_eq!(verify(Bound::Release { owner: Uuid::from_u128(6), release }), Err(GrantError::Forged));
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub mod publish;
 pub mod playlist;
 pub mod shelf;
 
+pub mod download;
+pub mod renditions;
+pub mod zip;
+
 pub mod grant;
 
 pub mod store;

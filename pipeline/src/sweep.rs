@@ -14,7 +14,7 @@ use schema::{
 };
 use tokio::select;
 
-use crate::{encode, engine::Engine, lease::interval, tee::Phase};
+use crate::{encode, engine::Engine, lease::interval, renditions::forget_unused, tee::Phase};
 
 /// Between two ticks. An expired upload is gone within this and the batch before it.
 const TICK: Duration = Duration::from_secs(2);
@@ -46,6 +46,7 @@ impl Engine {
     /// Runs the background work until the process stops: due encodes, recovery, sweeps. Returns when all of it ended.
     pub async fn run(self: Arc<Self>) {
         let encoding = tokio::spawn(Arc::clone(&self).encode_due());
+        let rendering = tokio::spawn(Arc::clone(&self).render_due());
         let joining = tokio::spawn(Arc::clone(&self).join_due());
         let hearing = tokio::spawn(Arc::clone(&self).hear_others());
         let orphans = tokio::spawn(Arc::clone(&self).sweep_orphans());
@@ -64,6 +65,7 @@ impl Engine {
             }
         }
         let _ = encoding.await;
+        let _ = rendering.await;
         let _ = joining.await;
         let _ = hearing.await;
         let _ = orphans.await;
@@ -84,6 +86,7 @@ impl Engine {
     pub async fn sweep_once(&self) -> sqlx::Result<Swept> {
         self.keep_finals().await?;
         self.forget_partials().await?;
+        forget_unused(&self.db).await?;
         Ok(Swept { expired: self.expire().await?, deleted: self.empty_trash().await?, rescued: self.rescue().await? })
     }
 

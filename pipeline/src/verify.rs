@@ -162,6 +162,8 @@ pub(crate) async fn blobs(db: &PgPool, track: Id<Track>) -> sqlx::Result<Vec<Blo
          UNION ALL SELECT init_key, init_len, init_sha FROM rungs WHERE track_id = $1
          UNION ALL SELECT key, len, sha FROM segments WHERE track_id = $1
          UNION ALL SELECT key, len, sha FROM pictures WHERE track_id = $1
+         UNION ALL SELECT p.key, p.len, p.sha FROM rendition_pieces p JOIN renditions r ON r.id = p.rendition_id
+          WHERE r.track_id = $1
          UNION ALL SELECT peaks_key, NULL, NULL FROM tracks WHERE id = $1 AND peaks_key IS NOT NULL",
         track.uuid()
     )

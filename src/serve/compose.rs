@@ -118,7 +118,7 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
         routes.extend(stream_server::chunks::routes(engine));
     }
     if has(Role::Playback) {
-        routes.extend(stream_server::media::routes(&Media { engine: Arc::clone(engine), keys: grants.clone() }));
+        routes.extend(stream_server::media::routes(&Media::new(Arc::clone(engine), grants.clone())));
     }
     if !has(Role::Api) {
         routes.extend(api::health_routes(health.clone()));
@@ -132,6 +132,7 @@ fn routes(parts: &Parts<'_>, engine: &Arc<Engine>, health: &Health, cookies: Coo
             grants,
             cursors: CursorKey::new(&secrets.cursor.0),
             stream_url_ttl: config.stream_url_ttl.0,
+            download_url_ttl: config.download_url_ttl.0,
             beat: Beat::default(),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
         },

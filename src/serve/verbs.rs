@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::tracks::EngineError;
 use bytes::Bytes;
-use pipeline::{Engine, RetryError, store::StoreError};
+use pipeline::{Engine, RetryError, download::Format, store::StoreError};
 use schema::{Id, track::Track};
 
 /// The engine, as the API sees it.
@@ -33,6 +33,10 @@ impl api::tracks::Engine for Verbs {
             RetryError::NotFailed { .. } | RetryError::NotStored => EngineError::Illegal,
             RetryError::Db(e) => EngineError::Away(Box::new(e)),
         })
+    }
+
+    async fn rendition_len(&self, track: Id<Track>, format: Format, title: &str) -> Result<Option<u64>, EngineError> {
+        self.0.rendition_len(track, format, title).await.map_err(|e| EngineError::Away(Box::new(e)))
     }
 
     async fn retitle(&self, track: Id<Track>, title: &str) -> Result<(), EngineError> {

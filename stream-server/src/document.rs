@@ -19,6 +19,8 @@ use crate::chunks::shapes::{Created, Failure, Standing, Stored, Wanted};
         terminate,
         entry,
         below,
+        download,
+        archive,
         chunks_create,
         chunks_progress,
         chunks_put,
@@ -183,6 +185,35 @@ operation!(
     (403, "The link isn't valid, or not any more"),
     (404, "Not there"),
     (416, "No such range")
+);
+operation!(
+    download,
+    get,
+    "/media/{grant}/{track}/download/{format}",
+    "media",
+    "A file of a track, as an attachment",
+    params("grant", "track", "format"),
+    (200, "The bytes"),
+    (206, "A range of them"),
+    (304, "Not modified"),
+    (403, "The link isn't valid, or not any more"),
+    (404, "No such format"),
+    (409, "It can't be made (`not_made`)"),
+    (416, "No such range"),
+    (503, "Not now; Retry-After")
+);
+operation!(
+    archive,
+    get,
+    "/media/{grant}/release/{owner}/{release}/{format}",
+    "media",
+    "All tracks of a release as one ZIP archive, streamed",
+    params("grant", "owner", "release", "format"),
+    (200, "The archive"),
+    (403, "The link isn't valid, or not any more"),
+    (404, "No such format"),
+    (409, "One of its files can't be made (`not_made`)"),
+    (503, "Not now; Retry-After")
 );
 operation!(
     chunks_create,

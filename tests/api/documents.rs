@@ -41,7 +41,7 @@ fn streamed(app: &App, folder: &Path) -> Vec<Route> {
     let ladder = Ladder::parse("aac:64k").unwrap();
     let encoding = Encoding { ladder, segment_seconds: 6, exe: "/proc/self/exe".into() };
     let engine = Engine::new(app.db.clone(), store, Limits::default(), encoding, None, Uuid::now_v7());
-    let media = Media { engine: Arc::clone(&engine), keys: app.grants.clone() };
+    let media = Media::new(Arc::clone(&engine), app.grants.clone());
     [
         stream_server::uploads::routes(&engine),
         stream_server::chunks::routes(&engine),

@@ -277,6 +277,29 @@ async function sendsTwoAtATime({ page, line, folder, home }) {
   assert.equal(most, 2);
 }
 
+async function keepsFilesByKeyboard({ page, folder, home }) {
+  const file = sound(folder, 'Kept for later', 8);
+  await home();
+  await drop(page, file.path);
+  const at = card(page, file.name);
+  await arrivesWhole(at, file);
+  const menu = at.locator('.downloads summary');
+  await menu.focus();
+  await page.keyboard.press('Enter');
+  const kept = {};
+  for (const [n, format] of [[1, 'original'], [4, 'mp3']]) {
+    await menu.focus();
+    for (let i = 0; i < n; i++) await page.keyboard.press('Tab');
+    const [download] = await Promise.all([page.waitForEvent('download', { timeout: 30_000 }), page.keyboard.press('Enter')]);
+    kept[format] = { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };
+  }
+  assert.equal(kept.original.name, `${file.name}.wav`);
+  assert.ok(kept.original.bytes.equals(readFileSync(file.path)));
+  assert.equal(kept.mp3.name, `${file.name}.mp3`);
+  assert.equal(kept.mp3.bytes.subarray(0, 3).toString(), 'ID3');
+  assert.match(page.url(), /\/$/, 'the page stays');
+}
+
 export const cases = [
   { name: 'plays before half of the file was sent, and seeks in every rung afterwards', run: playsWhileItUploads },
   { name: 'waits at the edge of what has arrived, and goes on by itself', run: waitsAtTheEdge },
@@ -289,6 +312,7 @@ export const cases = [
   { name: 'retries a track whose encoder died three times', run: retriesWhatFailed },
   { name: 'cancels in two steps and leaves nothing', run: cancels },
   { name: 'sends five files, two at a time', run: sendsTwoAtATime },
+  { name: 'keeps the original and an MP3, by keyboard alone', run: keepsFilesByKeyboard },
   ...gapless,
   ...players,
   ...reach,

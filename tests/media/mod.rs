@@ -1,10 +1,13 @@
 //! `/media/{grant}/{track}/…`: who gets in, and what HTTP says about what they get.
 
+mod download;
 mod grants;
 mod headers;
 mod paths;
 mod playlists;
 mod range;
+mod releases;
+mod renditions;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;

@@ -15,5 +15,6 @@ mod odd;
 mod parsers;
 pub(crate) mod pictures;
 mod refused;
+mod render;
 mod stretches;
 pub(crate) mod support;

@@ -215,7 +215,7 @@ impl Outcome {
             Event::Fingerprint(items) => self.fingerprint = items,
             Event::Done { samples, rate, priming } => self.done = Some((samples, rate, priming)),
             Event::Failed(failure) => self.failed = Some(failure),
-            Event::Need { .. } | Event::Progress { .. } => {}
+            Event::Need { .. } | Event::Progress { .. } | Event::File { .. } | Event::Rendered { .. } => {}
         }
         self.done.is_none() && self.failed.is_none()
     }

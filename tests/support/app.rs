@@ -209,6 +209,7 @@ const NAMED: &str = "SELECT key FROM uploads WHERE state = 'stored'
     UNION ALL SELECT init_key FROM rungs
     UNION ALL SELECT key FROM segments
     UNION ALL SELECT key FROM pictures
+    UNION ALL SELECT key FROM rendition_pieces
     UNION ALL SELECT peaks_key FROM tracks WHERE peaks_key IS NOT NULL";
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

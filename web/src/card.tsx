@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { announce } from './announce';
 import { Cover } from './cover';
+import { Downloads } from './downloads';
 import { bytes, clock, shortDigest, source, titleOf } from './format';
 import { CheckIcon, CopyIcon, PauseIcon, PlayIcon } from './icons';
 import { post } from './http';
@@ -42,6 +43,7 @@ function Shown({ row }: { row: Row }) {
       {track?.state !== 'failed' && <Sound row={row} title={title} />}
       {track?.state === 'failed' && <Failure row={row} title={title} />}
       {isUnderWay && track?.state !== 'ready' && <SendBar row={row} title={title} />}
+      {track?.state === 'ready' && <Downloads track={track} title={title} />}
       {track?.sha256 != null && track.stored && <Digest hex={track.sha256} title={title} />}
     </li>
   );

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pipeline::grant::{Grant, Scope};
+use pipeline::{
+    download::{self, Format},
+    grant::{Bound, Grant, Scope},
+};
 use schema::{
     Id,
     caller::{Account, Caller},
@@ -11,11 +14,12 @@ use schema::{
     track::{self, Track},
 };
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     EngineError, Tracks,
     byproducts::{self, Picture},
-    model::{Change, Page, Stream, TITLE_MAX, View, Waveform, Which},
+    model::{Change, Download, Page, Stream, TITLE_MAX, View, Waveform, Which},
     sql, waveform,
 };
 use crate::cursor::Place;
@@ -38,6 +42,14 @@ pub(crate) enum TrackError {
     NotPlayableYet,
     #[error("the track is {}", .0.name())]
     NotPlayable(track::State),
+    #[error("there is no such format")]
+    Format,
+    #[error("its bytes aren't verified yet")]
+    NotStoredYet,
+    #[error("it isn't encoded yet")]
+    NotReadyYet,
+    #[error("its source is lossy")]
+    NoLosslessSource,
     #[error("there are no peaks yet")]
     NoPeaksYet,
     #[error("the track hasn't failed, or has no bytes to try again with")]
@@ -84,9 +96,7 @@ pub(crate) async fn stream(tracks: &Tracks, caller: &Caller, id: Id<Track>) -> R
         Some(track::State::Ingesting) | None => return Err(TrackError::NotPlayableYet),
         Some(state @ (track::State::Failed | track::State::TakenDown)) => return Err(TrackError::NotPlayable(state)),
     };
-    // The epoch's seconds fit into 32 bits until 2106; a grant of then would be one that has expired.
-    let now = u32::try_from(row.now).unwrap_or(0);
-    let after = |lasts: Duration| now.saturating_add(u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX));
+    let after = |lasts: Duration| moment(row.now, lasts);
     let scope = if row.stored_at.is_some() { Scope::PLAY } else { Scope::PLAY.and(Scope::UNVERIFIED) };
     let grant = Grant {
         open_until: after(tracks.stream_url_ttl),
@@ -97,9 +107,106 @@ pub(crate) async fn stream(tracks: &Tracks, caller: &Caller, id: Id<Track>) -> R
         subject: subject(caller.account),
     };
     let url = format!("/media/{}/{id}/{playlist}", tracks.grants.mint(id, &grant));
-    let expires_at =
-        OffsetDateTime::from_unix_timestamp(i64::from(grant.open_until)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    Ok(Stream { url, expires_at })
+    Ok(Stream { url, expires_at: told(grant.open_until) })
+}
+
+/// Seconds of the epoch, so long after `now`. They fit into 32 bits until 2106; a grant of then would be one that has expired.
+fn moment(now: i64, lasts: Duration) -> u32 {
+    u32::try_from(now).unwrap_or(0).saturating_add(u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX))
+}
+
+fn told(until: u32) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(i64::from(until)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Mints the grant that fetches one file of a track.
+pub(crate) async fn download(
+    tracks: &Tracks,
+    caller: &Caller,
+    id: Id<Track>,
+    format: Option<&str>,
+) -> Result<Download, TrackError> {
+    let format: Format = format.unwrap_or("original").parse().map_err(|_| TrackError::Format)?;
+    let row = keepable(tracks, caller, id).await?;
+    there_is(&row, format)?;
+    let size = match format {
+        Format::Original => row.size,
+        made => {
+            let len = tracks.engine.rendition_len(id, made, &row.title).await.map_err(TrackError::Engine)?;
+            len.and_then(|len| i64::try_from(len).ok())
+        }
+    };
+    let until = moment(row.now, tracks.download_url_ttl);
+    let grant = keeping(until, row.generation, caller);
+    Ok(Download {
+        url: format!("/media/{}/{id}/download/{format}", tracks.grants.mint(id, &grant)),
+        expires_at: told(until),
+        format: format.name(),
+        filename: download::file_name(format, &row.title, row.filename.as_deref(), row.codec.as_deref()),
+        size,
+    })
+}
+
+/// Mints the grant that fetches all tracks of a release as one archive. They are its owner's alone, as `keepable` says.
+pub(crate) async fn release(
+    tracks: &Tracks,
+    caller: &Caller,
+    release: &str,
+    format: Option<&str>,
+) -> Result<Download, TrackError> {
+    let format: Format = format.unwrap_or("original").parse().map_err(|_| TrackError::Format)?;
+    let release: Uuid = release.parse().map_err(|_| TrackError::Missing)?;
+    let all = sql::release(&tracks.db, caller.account, release).await?;
+    let there = all.iter().filter(|row| row.state != track::State::TakenDown.name());
+    let now = all.first().ok_or(TrackError::Missing)?.now;
+    if there.clone().next().is_none() {
+        return Err(TrackError::Missing);
+    }
+    there.into_iter().try_for_each(|row| there_is(row, format))?;
+    let until = moment(now, tracks.download_url_ttl);
+    let generation: i64 = all.iter().map(|row| row.generation).sum();
+    let grant = keeping(until, generation, caller);
+    let owner = caller.account.uuid();
+    let element = tracks.grants.mint(Bound::Release { owner, release }, &grant);
+    Ok(Download {
+        url: format!("/media/{element}/release/{}/{}/{format}", owner.simple(), release.simple()),
+        expires_at: told(until),
+        format: format.name(),
+        filename: download::release_name(release, format),
+        size: None,
+    })
+}
+
+fn keeping(until: u32, generation: i64, caller: &Caller) -> Grant {
+    Grant {
+        open_until: until,
+        use_until: until,
+        scope: Scope::DOWNLOAD,
+        top_rung: TOP_RUNG,
+        generation: u32::try_from(generation).unwrap_or(u32::MAX),
+        subject: subject(caller.account),
+    }
+}
+
+/// Who may keep a track: its owner. The one place that decides it.
+async fn keepable(tracks: &Tracks, caller: &Caller, id: Id<Track>) -> Result<sql::Keeping, TrackError> {
+    sql::keeping(&tracks.db, caller.account, id).await?.ok_or(TrackError::Missing)
+}
+
+/// The stored bytes are there whatever became of the encode; what is made of them needs a source that was decoded whole, and
+/// that loses nothing by being encoded once.
+fn there_is(row: &sql::Keeping, format: Format) -> Result<(), TrackError> {
+    match track::State::named(&row.state) {
+        Some(state @ track::State::TakenDown) => Err(TrackError::NotPlayable(state)),
+        Some(state @ track::State::Failed) if format != Format::Original || row.stored_at.is_none() => {
+            Err(TrackError::NotPlayable(state))
+        }
+        _ if row.stored_at.is_none() => Err(TrackError::NotStoredYet),
+        _ if format == Format::Original => Ok(()),
+        Some(track::State::Ready) if row.lossless == Some(true) => Ok(()),
+        Some(track::State::Ready) => Err(TrackError::NoLosslessSource),
+        _ => Err(TrackError::NotReadyYet),
+    }
 }
 
 /// The peaks as the store has them, or coarser.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{
     Tracks, artwork, events,
     flow::{self, TrackError},
-    model::{Change, Page, Stream, View, Waveform, Which},
+    model::{Change, Download, Page, Stream, View, Wanted, Waveform, Which},
 };
 use crate::policy::{read, write};
 
@@ -31,6 +31,8 @@ pub(crate) fn routes(tracks: Tracks) -> Vec<Route> {
         Route::on(Method::GET, "/api/v1/tracks/{id}", READ, tracks.clone(), one),
         Route::on(Method::PATCH, "/api/v1/tracks/{id}", WRITE, tracks.clone(), change),
         Route::on(Method::GET, "/api/v1/tracks/{id}/stream", READ, tracks.clone(), stream),
+        Route::on(Method::GET, "/api/v1/tracks/{id}/download", READ, tracks.clone(), download),
+        Route::on(Method::GET, "/api/v1/releases/{release}/download", READ, tracks.clone(), release),
         Route::on(Method::GET, "/api/v1/tracks/{id}/waveform", READ, tracks.clone(), waveform),
         Route::on(Method::GET, "/api/v1/tracks/{id}/artwork", PICTURE, tracks.clone(), artwork::artwork),
         Route::on(Method::GET, "/api/v1/tracks/{id}/events", READ, tracks.clone(), listen),
@@ -89,6 +91,35 @@ pub(crate) async fn stream(
     Named(id): Named,
 ) -> Result<Json<Stream>, Problem> {
     Ok(Json(flow::stream(&tracks, &caller, id).await?))
+}
+
+/// A link to a file of it, for a while.
+#[utoipa::path(get, path = "/api/v1/tracks/{id}/download", tag = "tracks", params(("id" = String, Path), Wanted), responses(
+    (status = 200, body = Download), (status = 400, description = "No such format (`bad_format`)"),
+    (status = 404, description = "No such track of the caller's"),
+    (status = 409, description = "Its bytes aren't verified yet (`not_stored_yet`), it isn't encoded yet (`not_ready_yet`), \
+        its source is lossy (`no_lossless_source`), or there is nothing to keep (`not_playable`)")))]
+pub(crate) async fn download(
+    State(tracks): State<Tracks>,
+    Extension(caller): Extension<Caller>,
+    Named(id): Named,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Download>, Problem> {
+    Ok(Json(flow::download(&tracks, &caller, id, wanted.format.as_deref()).await?))
+}
+
+/// A link to all tracks of a release, as one ZIP archive, for a while.
+#[utoipa::path(get, path = "/api/v1/releases/{release}/download", tag = "tracks", params(("release" = String, Path), Wanted), responses(
+    (status = 200, body = Download), (status = 400, description = "No such format (`bad_format`)"),
+    (status = 404, description = "The caller has no tracks of such a release"),
+    (status = 409, description = "One of them isn't there in this format: as for one track")))]
+pub(crate) async fn release(
+    State(tracks): State<Tracks>,
+    Extension(caller): Extension<Caller>,
+    Path(release): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Download>, Problem> {
+    Ok(Json(flow::release(&tracks, &caller, &release, wanted.format.as_deref()).await?))
 }
 
 #[derive(Deserialize)]
@@ -182,6 +213,15 @@ impl From<TrackError> for Problem {
             TrackError::NotPlayable(state) => {
                 Self::conflict("not_playable", "This track doesn't play.").with("state", state.name())
             }
+            TrackError::Format => Self::bad_request("bad_format", "A format is original, flac, wav, mp3, aac or opus."),
+            TrackError::NotStoredYet => {
+                Self::conflict("not_stored_yet", "Its bytes aren't all here and verified yet; try again when they are.")
+            }
+            TrackError::NotReadyYet => Self::conflict("not_ready_yet", "It isn't encoded yet; try again soon."),
+            TrackError::NoLosslessSource => Self::conflict(
+                "no_lossless_source",
+                "Its source is lossy: encoded once more it would only lose. The original can be had.",
+            ),
             TrackError::NoPeaksYet => Self::conflict("no_peaks_yet", "The waveform isn't known yet."),
             TrackError::NotRetryable => {
                 Self::conflict("not_retryable", "It hasn't failed, or its bytes aren't here to try again with.")

@@ -2,7 +2,7 @@
 //!
 //! Invariants: absent and foreign are the same 404. Until its bytes are verified a track plays for its uploader alone;
 //! as long as nothing is published, so it stays afterwards: knowing an id gives no access.
-//! Verbs: `page`, `one`, `stream`, `waveform`, `artwork`, `events`, `retry`, `retitle`.
+//! Verbs: `page`, `one`, `stream`, `download`, `waveform`, `artwork`, `events`, `retry`, `retitle`.
 //! Absent: the rows' writer, which is `pipeline`, reached through [`Engine`].
 
 pub(crate) mod artwork;
@@ -17,7 +17,7 @@ mod waveform;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pipeline::grant;
+use pipeline::{download::Format, grant};
 use schema::{Id, track::Track};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -40,6 +40,8 @@ pub struct Tracks {
     pub cursors: CursorKey,
     /// How long an entry URL opens.
     pub stream_url_ttl: Duration,
+    /// How long a download's link opens.
+    pub download_url_ttl: Duration,
     /// How event streams are paced.
     pub beat: Beat,
     /// One permit for each event stream.
@@ -81,6 +83,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
 
     /// Sends a failed track through the ladder again.
     async fn retry(&self, track: Id<Track>) -> Result<(), EngineError>;
+
+    /// The length of a file made of a track, if it is whole already.
+    async fn rendition_len(&self, track: Id<Track>, format: Format, title: &str) -> Result<Option<u64>, EngineError>;
 
     /// Gives a track another title.
     async fn retitle(&self, track: Id<Track>, title: &str) -> Result<(), EngineError>;

@@ -145,6 +145,32 @@ pub(crate) struct Stream {
     pub(crate) expires_at: OffsetDateTime,
 }
 
+/// Where to fetch a file of a track.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Download {
+    /// The file; it comes as an attachment, and any part of it on request.
+    pub(crate) url: String,
+    /// From then on the link doesn't open any more; what was begun comes to its end.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) expires_at: OffsetDateTime,
+    /// What it is: original, flac, wav, mp3, aac, opus.
+    pub(crate) format: &'static str,
+    /// What it will be called.
+    pub(crate) filename: String,
+    /// Its length in bytes, where it is known already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<i64>,
+}
+
+/// Which file.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// original, flac, wav, mp3, aac or opus; original if absent.
+    pub(crate) format: Option<String>,
+}
+
 /// What may be changed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

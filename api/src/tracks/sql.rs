@@ -81,6 +81,47 @@ pub(super) async fn playing(db: &PgPool, owner: Id<Account>, id: Id<Track>) -> s
     .await
 }
 
+/// What a download is made from.
+pub(super) struct Keeping {
+    pub(super) state: String,
+    pub(super) stored_at: Option<OffsetDateTime>,
+    pub(super) lossless: Option<bool>,
+    pub(super) title: String,
+    pub(super) filename: Option<String>,
+    pub(super) codec: Option<String>,
+    pub(super) size: Option<i64>,
+    pub(super) generation: i64,
+    /// Postgres's clock, in whole seconds.
+    pub(super) now: i64,
+}
+
+pub(super) async fn keeping(db: &PgPool, owner: Id<Account>, id: Id<Track>) -> sqlx::Result<Option<Keeping>> {
+    sqlx::query_as!(
+        Keeping,
+        r#"SELECT state, stored_at, lossless, title, filename, codec, size, generation,
+                  floor(extract(epoch FROM now()))::bigint AS "now!"
+             FROM tracks WHERE owner = $1 AND id = $2"#,
+        owner.uuid(),
+        id.uuid()
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// An account's tracks of a release.
+pub(super) async fn release(db: &PgPool, owner: Id<Account>, release: Uuid) -> sqlx::Result<Vec<Keeping>> {
+    sqlx::query_as!(
+        Keeping,
+        r#"SELECT state, stored_at, lossless, title, filename, codec, size, generation,
+                  floor(extract(epoch FROM now()))::bigint AS "now!"
+             FROM tracks WHERE owner = $1 AND release_id = $2"#,
+        owner.uuid(),
+        release
+    )
+    .fetch_all(db)
+    .await
+}
+
 impl TryFrom<Row> for View {
     type Error = sqlx::Error;
 

@@ -33,8 +33,7 @@ use crate::{
     tee::{Phase, Window},
 };
 use run::{Ended, Run};
-use slots::Slot;
-pub(crate) use slots::{Rank, Slots};
+pub(crate) use slots::{Rank, Slot, Slots};
 
 /// The job's kind.
 pub(crate) const KIND: &str = "encode";
@@ -298,7 +297,7 @@ impl Engine {
     }
 
     /// Keeps the job's lease; resolves when it is lost.
-    async fn beat(&self, job: &Job, lost: &CancellationToken) {
+    pub(crate) async fn beat(&self, job: &Job, lost: &CancellationToken) {
         let mut misses = 0;
         loop {
             tokio::time::sleep(self.limits.lease / 4).await;

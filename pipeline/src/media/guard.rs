@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::failure::{Code, Failure};
 use super::ladder::{self, Grid, PlannedRung};
+use super::render::Rendering;
 use super::wire::{Finished, Header, Hello, Kind, Refused};
 use super::{Access, Event, Order, Source, fmp4, jpeg, limits, peaks, tags};
 
@@ -34,6 +35,7 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct Guard {
     order: Order,
+    render: Option<Rendering>,
     greeted: bool,
     source: Option<Source>,
     rungs: Vec<Rung>,
@@ -71,8 +73,10 @@ struct Rung {
 
 impl Guard {
     pub(super) fn new(order: Order) -> Self {
+        let render = order.render.clone().map(Rendering::new);
         Self {
             order,
+            render,
             greeted: false,
             source: None,
             rungs: vec![],
@@ -90,7 +94,8 @@ impl Guard {
 
     /// Whole seconds decoded so far.
     pub(super) fn seconds(&self) -> u64 {
-        self.source.as_ref().map_or(0, |s| self.decoded / u64::from(s.grid.rate))
+        let decoded = || self.source.as_ref().map_or(0, |s| self.decoded / u64::from(s.grid.rate));
+        self.render.as_ref().map_or_else(decoded, Rendering::seconds)
     }
 
     pub(super) fn judge(&mut self, head: Header, body: Bytes) -> Result<Said, Breach> {
@@ -99,6 +104,11 @@ impl Guard {
         }
         if head.rung != 0 && !matches!(head.kind, Kind::Init | Kind::Segment) {
             return breach(format!("{:?} names a rung", head.kind));
+        }
+        if let Some(render) =
+            self.render.as_mut().filter(|_| !matches!(head.kind, Kind::Hello | Kind::Need | Kind::Failed))
+        {
+            return render.judge(head, body);
         }
         match head.kind {
             Kind::Hello => {
@@ -127,6 +137,7 @@ impl Guard {
                 Ok(Said::Failed(Failure::new(code, clean(&text, limits::TEXT_BYTES))))
             }
             Kind::Start | Kind::Data => breach(format!("{:?} is the daemon's to say", head.kind)),
+            Kind::File | Kind::Rendered => breach("a file instead of a ladder"),
         }
     }
 
@@ -298,11 +309,11 @@ impl Guard {
     }
 }
 
-fn one(event: Event) -> Result<Said, Breach> {
+pub(super) fn one(event: Event) -> Result<Said, Breach> {
     Ok(Said::Events(vec![event]))
 }
 
-fn breach<T>(text: impl Into<String>) -> Result<T, Breach> {
+pub(super) fn breach<T>(text: impl Into<String>) -> Result<T, Breach> {
     Err(Breach(text.into()))
 }
 

@@ -103,6 +103,7 @@ impl Worker {
             size: order.size,
             limits: order.limits,
             cores: order.cores,
+            render: order.render.clone(),
             #[cfg(debug_assertions)]
             fault: order.fault,
         };

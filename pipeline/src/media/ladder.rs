@@ -76,6 +76,11 @@ impl Ladder {
         Ok(Self(rungs))
     }
 
+    /// Without rungs: of a worker that makes something else.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// The rungs as wanted.
     pub fn rungs(&self) -> &[RungSpec] {
         &self.0

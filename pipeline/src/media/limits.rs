@@ -43,6 +43,8 @@ pub const PROBE_BYTES: u64 = 5 * MIB;
 
 /// Body of the largest frame on the wire: a 16 s segment of 24-bit stereo at 48 kHz fits three times.
 pub const FRAME_BYTES: u32 = 16 * 1024 * 1024;
+/// What a worker that renders a file says at once: few frames, and no long wait for the first.
+pub const FILE_BYTES: u32 = 256 * 1024;
 /// Body of a frame that holds JSON or text.
 pub const MESSAGE_BYTES: u32 = 64 * 1024;
 /// How often each byte of a source that can be read anywhere may be asked for, on the whole, and how many more: what jumps

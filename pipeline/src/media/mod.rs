@@ -15,6 +15,7 @@ pub use failure::{Code, Failure};
 pub use handle::{Gone, SpawnError, Worker};
 pub use ladder::{Grid, Ladder, PlannedRung};
 pub use limits::WorkerLimits;
+pub use render::{Coding, Render};
 pub use wire::Hello;
 
 #[cfg(feature = "bare")]
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod mpeg;
 pub mod offline;
 pub mod peaks;
+mod render;
 pub mod sniff;
 pub mod tags;
 mod wire;
@@ -62,6 +64,8 @@ pub struct Order {
     /// Processors to work on: where there are more than rungs, a long track is encoded at several places at once. What is
     /// made doesn't depend on it.
     pub cores: usize,
+    /// A file instead of a ladder.
+    pub render: Option<Render>,
     /// The binary that holds the worker, normally the running one.
     pub exe: PathBuf,
     /// Makes the worker misbehave.
@@ -82,6 +86,7 @@ impl Order {
             size: None,
             limits: WorkerLimits::default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            render: None,
             exe,
             #[cfg(debug_assertions)]
             fault: None,
@@ -93,6 +98,12 @@ impl Order {
     /// The same for a source of known size that can be read anywhere.
     pub fn ranges(ladder: Ladder, segment_seconds: u32, exe: PathBuf, size: u64) -> Self {
         Self { access: Access::Ranges, size: Some(size), ..Self::stream(ladder, segment_seconds, exe) }
+    }
+
+    /// One file of a source of known size.
+    pub fn render(render: Render, exe: PathBuf, size: u64) -> Self {
+        let seconds = *ladder::SEGMENT_SECONDS.start();
+        Self { render: Some(render), ..Self::ranges(Ladder::none(), seconds, exe, size) }
     }
 }
 
@@ -207,6 +218,18 @@ pub enum Event {
         rate: u32,
         /// Encoder delay per rung, in samples.
         priming: Vec<u32>,
+    },
+    /// More of a rendered file, in order.
+    File {
+        /// Where it belongs.
+        offset: u64,
+        /// At most [`limits::FILE_BYTES`].
+        bytes: Bytes,
+    },
+    /// The file is whole.
+    Rendered {
+        /// Its length in bytes.
+        len: u64,
     },
     /// Nothing more will come.
     Failed(Failure),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Code;
 use super::ladder::Ladder;
 use super::limits::{FRAME_BYTES, MESSAGE_BYTES, WorkerLimits};
-use super::{Access, limits};
+use super::{Access, Render, limits};
 
 /// Bytes of a header.
 pub(crate) const HEADER: usize = 16;
@@ -48,13 +48,17 @@ pub(crate) enum Kind {
     Fingerprint = 30,
     /// Worker: a JPEG, after `Done`; its number in the header.
     Picture = 31,
+    /// Worker: bytes of a rendered file; their offset in the header.
+    File = 40,
+    /// Worker: the file is whole; its length in the header.
+    Rendered = 41,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         use Kind::*;
         let made = [Opened, Tags, Init, Segment, Progress, Peaks, Loudness, Done, Failed, Fingerprint, Picture];
-        [Start, Data, Hello, Need].into_iter().chain(made).find(|k| *k as u8 == byte)
+        [Start, Data, Hello, Need].into_iter().chain(made).chain([File, Rendered]).find(|k| *k as u8 == byte)
     }
 
     fn body_max(self) -> u32 {
@@ -66,6 +70,8 @@ impl Kind {
             Self::Tags => limits::TAGS_BYTES,
             Self::Fingerprint => 4 * limits::FINGERPRINT_ITEMS as u32,
             Self::Picture => limits::PICTURE_SENT_BYTES,
+            Self::File => limits::FILE_BYTES,
+            Self::Rendered => 0,
             _ => MESSAGE_BYTES,
         }
     }
@@ -125,6 +131,7 @@ pub(crate) struct Start {
     pub(crate) size: Option<u64>,
     pub(crate) limits: WorkerLimits,
     pub(crate) cores: usize,
+    pub(crate) render: Option<Render>,
     #[cfg(debug_assertions)]
     pub(crate) fault: Option<super::worker::fault::Fault>,
 }

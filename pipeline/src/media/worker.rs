@@ -34,6 +34,7 @@ pub mod nursery;
 mod pcm;
 mod picture;
 mod range;
+mod render;
 mod shape;
 mod source;
 mod stretch;
@@ -76,6 +77,8 @@ fn work() -> Result<(), Trouble> {
     lockdown::allocator();
     lockdown::calendar();
     let (inlet, outlet) = link::open().map_err(|_| Trouble::Orphaned)?;
+    // A render reads its source twice; no descriptor can be made later.
+    let (again, _) = link::open().map_err(|_| Trouble::Orphaned)?;
     let mut inlet = inlet;
     let start = inlet.start()?;
     let outlet = Arc::new(Mutex::new(outlet));
@@ -96,11 +99,15 @@ fn work() -> Result<(), Trouble> {
     if !hello.seccomp {
         return Err(Trouble::Orphaned);
     }
-    match perform(start, inlet, &outlet, crew) {
-        Ok((finished, picture)) => {
+    let performed = match &start.render {
+        Some(render) => render::run(&start, render, [inlet, again], &outlet),
+        None => perform(&start, inlet, &outlet, crew).and_then(|(finished, picture)| {
             link::send_json(&outlet, Kind::Done, &finished)?;
             picture::send(&outlet, picture)
-        }
+        }),
+    };
+    match performed {
+        Ok(()) => Ok(()),
         Err(Trouble::Refused(code, text)) => say_failed(&outlet, code, text),
         Err(Trouble::Stopped) => say_failed(&outlet, Code::WorkerCrashed, "an encoder stopped".to_owned()),
         Err(orphaned) => Err(orphaned),
@@ -114,12 +121,12 @@ fn say_failed(outlet: &Mutex<Outlet>, code: Code, mut text: String) -> Result<()
 
 /// Reads, decodes and hands out; then gathers what the others made. With it the bytes of the file's picture, if there is one.
 fn perform(
-    start: Start,
+    start: &Start,
     inlet: Inlet,
     outlet: &Arc<Mutex<Outlet>>,
     mut crew: Crew,
 ) -> Result<(Finished, Vec<u8>), Trouble> {
-    let source = source::Feeder::new(inlet, Arc::clone(outlet), &start);
+    let source = source::Feeder::new(inlet, Arc::clone(outlet), start);
     let mut picture = vec![];
     let decoded = decode::run(start, source, outlet, &mut crew, &mut picture);
     let gathered = crew.gather(decoded.is_ok());

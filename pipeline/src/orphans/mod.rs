@@ -3,8 +3,8 @@
 //!
 //! Only below prefixes of ours, only keys that we could have made, only what is old enough; then the rows decide.
 //! Why a live one is never taken: a row comes before its object everywhere, and these are listed first, asked after.
-//! Where an object comes before its row (tails, segments) everything of an upload under way, or of a track that may still
-//! be encoded, counts as named. An upload or a run that is over never comes back.
+//! Where an object comes before its row (tails, segments, renditions) everything of an upload under way, of a track that
+//! may still be encoded, or of a file that is being made, counts as named. An upload or a run that is over never comes back.
 //! A sweep that would take most of what is there takes nothing: that is another database's store, not garbage.
 //! Absent: deleting. What is found goes to `store_trash` (`trash`).
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Everything that we keep lies below one of these, and for a moment what we try a store with.
-const PREFIXES: [&str; 5] = ["tracks/", "partials/", "tails/", "hls/", "probe/"];
+const PREFIXES: [&str; 6] = ["tracks/", "partials/", "tails/", "hls/", "renditions/", "probe/"];
 
 /// Orphans taken in one sweep: what they need in memory is small. The rest is the next sweep's.
 pub const TAKEN_MAX: usize = 10_000;

@@ -17,6 +17,8 @@ enum Place {
     Upload { track: Uuid },
     /// Of which upload.
     Tail { upload: Uuid },
+    /// Of which file, and which try to make it.
+    Rendition { rendition: Uuid, attempt: i32 },
     /// Of which run; `rung` and `n` are -1 where there is none.
     Media { track: Uuid, run: i32, rung: i32, n: i32 },
 }
@@ -33,6 +35,10 @@ fn place(key: &str) -> Option<Place> {
         ("probe", ["examine"]) => Some(Place::Upload { track: Uuid::nil() }),
         ("probe", [id]) => upload(id).map(|_| Place::Upload { track: Uuid::nil() }),
         ("tails", [id, _]) => upload(id).map(|upload| Place::Tail { upload }),
+        ("renditions", [of, id, attempt, n]) => {
+            let rendition = track(of).and_then(|_| upload(id))?;
+            n.parse::<i32>().ok().and(Some(Place::Rendition { rendition, attempt: attempt.parse().ok()? }))
+        }
         ("hls", [of, run, file @ ..]) => {
             let (rung, n) = match file {
                 ["peaks.dat"] => (-1, -1),
@@ -48,13 +54,16 @@ fn place(key: &str) -> Option<Place> {
 }
 
 /// The keys of one kind in a page, column by column, as the queries take them.
-#[derive(Default)]
 struct Columns {
     keys: Vec<String>,
     ids: Vec<Uuid>,
     runs: Vec<i32>,
     rungs: Vec<i32>,
     ns: Vec<i32>,
+}
+
+impl Columns {
+    const EMPTY: Self = Self { keys: vec![], ids: vec![], runs: vec![], rungs: vec![], ns: vec![] };
 }
 
 /// Sorts a page of the store into what is named, or too young to say, and the rest.
@@ -64,7 +73,7 @@ pub(super) async fn judge(
     before: OffsetDateTime,
     found: &mut Found,
 ) -> Result<(), OrphanError> {
-    let (mut uploads, mut tails, mut media) = (Columns::default(), Columns::default(), Columns::default());
+    let [mut uploads, mut tails, mut media, mut files] = [const { Columns::EMPTY }; 4];
     for object in &page {
         let Some(place) = place(&object.key).filter(|_| object.modified.is_some_and(|at| at < before)) else {
             continue;
@@ -72,6 +81,10 @@ pub(super) async fn judge(
         let (columns, id) = match place {
             Place::Upload { track } => (&mut uploads, track),
             Place::Tail { upload } => (&mut tails, upload),
+            Place::Rendition { rendition, attempt } => {
+                files.runs.push(attempt);
+                (&mut files, rendition)
+            }
             Place::Media { track, run, rung, n } => {
                 media.runs.push(run);
                 media.rungs.push(rung);
@@ -85,6 +98,7 @@ pub(super) async fn judge(
     let mut unnamed = unnamed_uploads(db, &uploads).await?;
     unnamed.extend(unnamed_tails(db, &tails).await?);
     unnamed.extend(unnamed_media(db, &media).await?);
+    unnamed.extend(unnamed_files(db, &files).await?);
     let unnamed: HashSet<_> = unnamed.into_iter().collect();
     for object in page {
         if unnamed.contains(&object.key) {
@@ -156,6 +170,24 @@ async fn unnamed_media(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
     .await
 }
 
+async fn unnamed_files(db: &PgPool, of: &Columns) -> sqlx::Result<Vec<String>> {
+    if of.keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        "SELECT k.key AS \"key!\" FROM unnest($1::text[], $2::uuid[], $3::int[]) AS k(key, id, attempt)
+          WHERE NOT EXISTS (SELECT FROM renditions r WHERE r.id = k.id AND r.attempt = k.attempt AND r.whole_at IS NULL)
+            AND NOT EXISTS (SELECT FROM rendition_pieces p WHERE p.rendition_id = k.id AND p.key = k.key)
+            AND NOT EXISTS (SELECT FROM store_trash s
+                             WHERE s.key = k.key OR (s.is_prefix AND starts_with(k.key, s.key)))",
+        &of.keys,
+        &of.ids,
+        &of.runs
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// Multipart objects that no upload under way has. One whose upload is stored is left alone: to abort what may have been
 /// completed is the one thing that a store may take the object for.
 pub(super) async fn unnamed_multiparts(
@@ -207,6 +239,10 @@ mod tests {
         for foreign in
             ["tracks/readme.txt", "tracks/x/y", "hls/x/1/peaks.dat", "backups/db", "tails", "partials/a/b", "probe/x"]
         {
+            assert_eq!(place(foreign), None, "{foreign}");
+        }
+        assert_eq!(place(&format!("renditions/{id}/{id}/2/7")), Some(Place::Rendition { rendition: uuid, attempt: 2 }));
+        for foreign in ["renditions/x/y/1/0", "renditions/readme", &format!("renditions/{id}/{id}/1/x")] {
             assert_eq!(place(foreign), None, "{foreign}");
         }
         assert_eq!(place(&format!("hls/{id}/3/cover.jpg")), None);

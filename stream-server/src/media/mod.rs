@@ -4,13 +4,20 @@
 //! live.m3u8  index.m3u8                      multivariant: while it grows, and when it is whole
 //! {run}/{rung}/live.m3u8  vod.m3u8           EVENT, and VOD at a URL of its own
 //! {run}/{rung}/init.mp4   {n}.m4s            immutable
+//! download/{format}                          a file to keep, under a grant of its own scope
+//! ```
+//! And `/media/{grant}/release/…`, which is bound to a release instead:
+//! ```text
+//! {owner}/{release}/{format}                 all its tracks as one archive
 //! ```
 //! Promise: nothing is told about a track before its grant holds; every refusal of a grant is the same 403.
 //! Absent:  the decision who may have a grant, and queries, percent-encodings or dots in paths: a canonical path only.
 
+mod download;
 mod item;
 mod playlists;
 mod range;
+mod release;
 
 use std::{
     sync::Arc,
@@ -29,6 +36,7 @@ use pipeline::{
     shelf::Playable,
 };
 use schema::{Id, track, track::Track};
+use tokio::sync::Semaphore;
 
 /// Bytes for whoever holds a grant, from any page.
 const POLICY: Policy = Policy {
@@ -47,6 +55,15 @@ pub struct Media {
     pub engine: Arc<Engine>,
     /// Verifies grants.
     pub keys: Keys,
+    /// One permit for each download.
+    downloads: Arc<Semaphore>,
+}
+
+impl Media {
+    /// Over an engine, with the keys that its links are signed with.
+    pub fn new(engine: Arc<Engine>, keys: Keys) -> Self {
+        Self { engine, keys, downloads: Arc::new(Semaphore::new(download::DOWNLOADS_MAX)) }
+    }
 }
 
 /// The routes.
@@ -54,6 +71,14 @@ pub fn routes(media: &Media) -> Vec<Route> {
     vec![
         Route::on(Method::GET, "/media/{grant}/{track}/{file}", POLICY, media.clone(), entry),
         Route::on(Method::GET, "/media/{grant}/{track}/{run}/{rung}/{file}", POLICY, media.clone(), below),
+        Route::on(Method::GET, "/media/{grant}/{track}/download/{format}", POLICY, media.clone(), download::one),
+        Route::on(
+            Method::GET,
+            "/media/{grant}/release/{owner}/{release}/{format}",
+            POLICY,
+            media.clone(),
+            release::archive,
+        ),
     ]
 }
 
@@ -101,15 +126,18 @@ async fn below(
 impl Media {
     /// The track, if the grant holds for it now.
     async fn held(&self, grant: &str, track: Id<Track>, ask: Ask) -> Result<Playable, Problem> {
-        // A clock before 1970 fails closed: nothing has begun, so everything has expired.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |d| d.as_secs());
-        let granted = self.keys.verify(grant, track, now, ask, Scope::PLAY).map_err(|e| refused(&e))?;
+        let granted = self.keys.verify(grant, track, now(), ask, Scope::PLAY).map_err(|e| refused(&e))?;
         let playable = self.engine.playable(track).await?.ok_or_else(|| refused(&GrantError::Beyond))?;
         let current = granted.generation == playable.generation
             && (playable.verified || granted.scope.has(Scope::UNVERIFIED))
             && !matches!(playable.state, track::State::Failed | track::State::TakenDown);
         if current { Ok(playable) } else { Err(refused(&GrantError::Beyond)) }
     }
+}
+
+/// Seconds of the epoch. A clock before it fails closed: nothing has begun, so everything has expired.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |d| d.as_secs())
 }
 
 fn refused(error: &GrantError) -> Problem {
@@ -122,11 +150,14 @@ fn refused(error: &GrantError) -> Problem {
 
 /// The track of a path that is spelled in the one way in which we spell it.
 fn canonical(uri: &http::Uri, elements: &[&str], track: &str) -> Result<Id<Track>, Problem> {
-    let spelled = format!("/media/{}", elements.join("/"));
     let refused = || refused(&GrantError::Forged);
     let id: Id<Track> = track.parse().map_err(|_| refused())?;
-    let ours = uri.path() == spelled && uri.query().is_none() && id.to_string() == track;
-    if ours { Ok(id) } else { Err(refused()) }
+    if spelled(uri, elements) && id.to_string() == track { Ok(id) } else { Err(refused()) }
+}
+
+/// Whether a path is its elements, and nothing else.
+fn spelled(uri: &http::Uri, elements: &[&str]) -> bool {
+    uri.path() == format!("/media/{}", elements.join("/")) && uri.query().is_none()
 }
 
 /// A number without sign or leading zero.

@@ -7,8 +7,10 @@ use std::ptr;
 use ffmpeg_next::format::context::{Input, Output, StreamIo};
 use ffmpeg_next::{Dictionary, Error, ffi};
 
+use super::Trouble;
 use super::source::Feeder;
 use crate::media::Tag;
+use crate::media::failure::Code;
 
 /// What libavformat reads at once.
 const IO_BUFFER_BYTES: usize = 32 * 1024;
@@ -32,6 +34,12 @@ pub(super) fn format_version() -> String {
 
 fn dotted(version: u32) -> String {
     format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
+}
+
+/// What a coder's error means.
+pub(super) fn trouble(what: &str, error: Error) -> Trouble {
+    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
+    Trouble::Refused(code, format!("encoding {what}: {error}"))
 }
 
 /// Opens a source with one demuxer and no guessing.
@@ -144,6 +152,12 @@ pub(super) fn flush(output: &mut Output) -> Result<(), Error> {
         ffi::avio_flush((*context).pb);
     }
     Ok(())
+}
+
+/// Hands on what libavformat still holds of bytes already written.
+pub(super) fn flush_bytes(output: &mut Output) {
+    // SAFETY: `pb` was set when the context was made.
+    unsafe { ffi::avio_flush((*output.as_mut_ptr()).pb) }
 }
 
 /// Bits per sample that carry sound, as the decoder says; 0 if it doesn't.

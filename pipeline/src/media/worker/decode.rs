@@ -23,43 +23,68 @@ use crate::media::{Access, Tag, limits, mpeg, tags};
 /// An MP3's first frame with room for what precedes it.
 const FIRST_FRAME_BYTES: usize = 4096;
 
-/// Decodes the whole source; the number of ladder samples.
+/// Decodes the whole source into the ladder; the number of ladder samples.
 pub(super) fn run(
-    start: Start,
-    mut source: Feeder,
+    start: &Start,
+    source: Feeder,
     outlet: &Mutex<Outlet>,
     crew: &mut Crew,
     picture: &mut Vec<u8>,
 ) -> Result<u64, Trouble> {
-    let (container, is_index_last) = recognise(&mut source, start.access)?;
-    let tag = if container == Container::Mp3 { mp3_tag(&mut source)? } else { None };
-    let length = if container == Container::Mp4 { m4a_length(&mut source) } else { None };
     let reached = source.reached();
-    let mut input = open(source, container, is_index_last)?;
-    let mut track = Track::choose(&mut input, container)?;
-    *picture = av::take_picture(&mut input, limits::PICTURE_BYTES);
-    track.limit = tag.and_then(|t| t.samples);
-    track.length = length;
-    track.kbps = tag.and_then(|t| t.kbps).or(track.kbps);
-    let tags = av::tags(&input, track.index);
-    if container == Container::Mp4 {
-        track.limit = tags.iter().find(|(key, _)| key == "itunsmpb").and_then(|(_, text)| m4a::itunes_samples(text));
-    }
-    let tags = tags::clean(tags);
-    let mut output = Production { start, outlet, crew, reached, tags, line: None, told: 0, pending: None };
-    let mut packet = Packet::empty();
-    loop {
-        match packet.read(&mut input) {
-            Ok(()) if packet.stream() == track.index => track.packet(&packet, &mut output)?,
-            Ok(()) => {}
-            Err(Error::Eof) => break,
-            // WavPack's demuxer trips over the tag behind the audio.
-            Err(_) if container == Container::WavPack && track.is_whole() => break,
-            Err(e) => return Trouble::refused(Code::CorruptMedia, format!("the {container} file is damaged: {e}")),
+    let mut opened = Opened::of(source, start.access)?;
+    let tags = std::mem::take(&mut opened.tags);
+    *picture = std::mem::take(&mut opened.picture);
+    opened.decode(start, &mut Ladder { start, outlet, crew, reached, tags, shaper: None, told: 0 })
+}
+
+/// A source of which everything is decided but what becomes of its sound.
+pub(super) struct Opened {
+    container: Container,
+    pub(super) input: Input,
+    track: Track,
+    pub(super) tags: Vec<Tag>,
+    /// The bytes of its picture; empty where there is none.
+    pub(super) picture: Vec<u8>,
+}
+
+impl Opened {
+    pub(super) fn of(mut source: Feeder, access: Access) -> Result<Self, Trouble> {
+        let (container, is_index_last) = recognise(&mut source, access)?;
+        let tag = if container == Container::Mp3 { mp3_tag(&mut source)? } else { None };
+        let length = if container == Container::Mp4 { m4a_length(&mut source) } else { None };
+        let mut input = open(source, container, is_index_last)?;
+        let mut track = Track::choose(&mut input, container)?;
+        track.limit = tag.and_then(|t| t.samples);
+        track.length = length;
+        track.kbps = tag.and_then(|t| t.kbps).or(track.kbps);
+        let picture = av::take_picture(&mut input, limits::PICTURE_BYTES);
+        let tags = av::tags(&input, track.index);
+        if container == Container::Mp4 {
+            track.limit =
+                tags.iter().find(|(key, _)| key == "itunsmpb").and_then(|(_, text)| m4a::itunes_samples(text));
         }
-        packet = Packet::empty();
+        Ok(Self { container, input, track, tags: tags::clean(tags), picture })
     }
-    track.finish(&mut output)
+
+    /// Decodes all of it; what `to` makes of its length.
+    pub(super) fn decode(self, start: &Start, to: &mut dyn Show) -> Result<u64, Trouble> {
+        let Self { container, mut input, mut track, .. } = self;
+        let mut output = Production { start, to, line: None, shown: 0, pending: None };
+        let mut packet = Packet::empty();
+        loop {
+            match packet.read(&mut input) {
+                Ok(()) if packet.stream() == track.index => track.packet(&packet, &mut output)?,
+                Ok(()) => {}
+                Err(Error::Eof) => break,
+                // WavPack's demuxer trips over the tag behind the audio.
+                Err(_) if container == Container::WavPack && track.is_whole() => break,
+                Err(e) => return Trouble::refused(Code::CorruptMedia, format!("the {container} file is damaged: {e}")),
+            }
+            packet = Packet::empty();
+        }
+        track.finish(&mut output)
+    }
 }
 
 fn recognise(source: &mut Feeder, access: Access) -> Result<(Container, bool), Trouble> {
@@ -121,45 +146,40 @@ fn open(source: Feeder, container: Container, can_seek: bool) -> Result<Input, T
     })
 }
 
-/// What is made of the decoded frames.
+/// Who gets the sound: exactly the samples that belong to it, in order.
+pub(super) trait Show {
+    /// The first frame is there: what the source is.
+    fn open(&mut self, first: &Audio, track: &Track) -> Result<(), Trouble>;
+
+    /// The first `count` samples of a frame.
+    fn show(&mut self, frame: &Audio, count: usize) -> Result<(), Trouble>;
+
+    /// All were shown; how many came of it.
+    fn finish(&mut self) -> Result<u64, Trouble>;
+}
+
+/// Decoded frames on their way to who gets them.
 pub(super) struct Production<'a> {
-    pub(super) start: Start,
-    outlet: &'a Mutex<Outlet>,
-    crew: &'a mut Crew,
-    reached: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    tags: Vec<Tag>,
-    line: Option<Line>,
-    /// Samples at the last word of progress.
-    told: u64,
+    start: &'a Start,
+    to: &'a mut dyn Show,
+    /// Rate and channels, since the first frame.
+    line: Option<(u32, u16)>,
+    /// Source samples shown.
+    shown: u64,
     /// Held back by one, since only the end tells whether the last frame counts whole.
     pending: Option<Audio>,
 }
 
-struct Line {
-    shaper: Shaper,
-    rate: u32,
-    channels: u16,
-    ladder_rate: u32,
-    /// Source samples shaped.
-    shown: u64,
-}
-
 impl Production<'_> {
     pub(super) fn frame(&mut self, frame: Audio, track: &Track) -> Result<(), Trouble> {
-        let line = match &self.line {
+        let (rate, channels) = match self.line {
             Some(line) => line,
             None => {
-                let source = track.source(&frame, &self.start)?;
-                link::send_json(self.outlet, Kind::Opened, &source)?;
-                link::send_json(self.outlet, Kind::Tags, &self.tags)?;
-                self.crew.begin(&source.plan, source.grid)?;
-                let flac_bits = source.plan.iter().map(|r| r.bits).find(|bits| *bits > 0);
-                let shaper = Shaper::new(&frame, source.channels, source.rate, source.grid.rate, flac_bits)?;
-                let (rate, channels, ladder_rate) = (source.rate, source.channels, source.grid.rate);
-                self.line.insert(Line { shaper, rate, channels, ladder_rate, shown: 0 })
+                self.to.open(&frame, track)?;
+                *self.line.insert((frame.rate(), frame.channels()))
             }
         };
-        if frame.rate() != line.rate || frame.channels() != line.channels {
+        if frame.rate() != rate || frame.channels() != channels {
             return Trouble::refused(Code::CorruptMedia, "the audio changes its rate or channels in the middle");
         }
         match self.pending.replace(frame) {
@@ -169,21 +189,14 @@ impl Production<'_> {
     }
 
     fn show(&mut self, frame: &Audio, samples: usize, track: &Track) -> Result<(), Trouble> {
-        let Some(line) = &mut self.line else { return Ok(()) };
-        let room = track.limit.map_or(u64::MAX, |limit| limit.saturating_sub(line.shown));
+        let Some((rate, _)) = self.line else { return Ok(()) };
+        let room = track.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.shown));
         let count = samples.min(usize::try_from(room).unwrap_or(usize::MAX));
-        line.shown += count as u64;
-        if line.shown > self.start.limits.seconds_max.saturating_mul(u64::from(line.rate)) {
+        self.shown += count as u64;
+        if self.shown > self.start.limits.seconds_max.saturating_mul(u64::from(rate)) {
             return Trouble::refused(Code::TooLong, format!("longer than {} s", self.start.limits.seconds_max));
         }
-        line.shaper.take(frame, count, self.crew)?;
-        let given = line.shaper.given;
-        if given >= self.told + u64::from(line.ladder_rate) {
-            self.told = given;
-            let reached = self.reached.load(Ordering::Relaxed);
-            link::send(self.outlet, Kind::Progress, 0, reached, &given.to_le_bytes())?;
-        }
-        Ok(())
+        self.to.show(frame, count)
     }
 
     pub(super) fn finish(&mut self, track: &Track) -> Result<u64, Trouble> {
@@ -193,8 +206,50 @@ impl Production<'_> {
             }
             self.show(&last, track.last_samples(&last), track)?;
         }
-        match &mut self.line {
-            Some(line) => line.shaper.finish(self.crew),
+        self.to.finish()
+    }
+}
+
+/// The ladder's crew, which gets blocks of its own shape.
+struct Ladder<'a> {
+    start: &'a Start,
+    outlet: &'a Mutex<Outlet>,
+    crew: &'a mut Crew,
+    reached: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    tags: Vec<Tag>,
+    /// With the ladder's rate.
+    shaper: Option<(Shaper, u32)>,
+    /// Samples at the last word of progress.
+    told: u64,
+}
+
+impl Show for Ladder<'_> {
+    fn open(&mut self, first: &Audio, track: &Track) -> Result<(), Trouble> {
+        let source = track.source(first, self.start)?;
+        link::send_json(self.outlet, Kind::Opened, &source)?;
+        link::send_json(self.outlet, Kind::Tags, &self.tags)?;
+        self.crew.begin(&source.plan, source.grid)?;
+        let flac_bits = source.plan.iter().map(|r| r.bits).find(|bits| *bits > 0);
+        let shaper = Shaper::new(first, source.channels, source.rate, source.grid.rate, flac_bits)?;
+        self.shaper = Some((shaper, source.grid.rate));
+        Ok(())
+    }
+
+    fn show(&mut self, frame: &Audio, count: usize) -> Result<(), Trouble> {
+        let Some((shaper, rate)) = &mut self.shaper else { return Ok(()) };
+        shaper.take(frame, count, self.crew)?;
+        let given = shaper.given;
+        if given >= self.told + u64::from(*rate) {
+            self.told = given;
+            let reached = self.reached.load(Ordering::Relaxed);
+            link::send(self.outlet, Kind::Progress, 0, reached, &given.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<u64, Trouble> {
+        match &mut self.shaper {
+            Some((shaper, _)) => shaper.finish(self.crew),
             None => Ok(0),
         }
     }

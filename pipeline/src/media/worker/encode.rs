@@ -10,7 +10,6 @@ use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational, threading}
 
 use super::pcm::{BLOCK_SAMPLES, Floats};
 use super::{Trouble, av};
-use crate::media::failure::Code;
 use crate::media::ladder::{PNS_BELOW_KBPS, PlannedRung, RungSpec};
 
 /// Samples of an AAC frame.
@@ -101,8 +100,7 @@ impl<'a> Coder<'a> {
 }
 
 pub(super) fn trouble(rung: &PlannedRung, error: Error) -> Trouble {
-    let code = if error == (Error::Other { errno: libc::ENOMEM }) { Code::WorkerMemory } else { Code::WorkerCrashed };
-    Trouble::Refused(code, format!("encoding {}: {error}", rung.name))
+    av::trouble(&rung.name, error)
 }
 
 fn open_encoder(plan: &PlannedRung, rate: u32) -> Result<encoder::Audio, Error> {

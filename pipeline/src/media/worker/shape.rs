@@ -170,7 +170,7 @@ impl Shaper {
 }
 
 /// The frame's own layout if it fits its channels, else the usual one for so many.
-fn layout(frame: &Audio, channels: u16) -> ChannelLayout {
+pub(super) fn layout(frame: &Audio, channels: u16) -> ChannelLayout {
     let own = frame.channel_layout();
     if own.channels() == i32::from(channels) { own } else { ChannelLayout::default(i32::from(channels)) }
 }

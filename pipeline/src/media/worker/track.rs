@@ -216,6 +216,11 @@ impl Track {
         if is_shorter { samples.round() as usize } else { frame.samples() }
     }
 
+    /// Significant bits of a sample; 0 where the codec is lossy.
+    pub(super) fn bits(&self, frame: &Audio) -> u16 {
+        if self.is_lossless { significant_bits(&self.decoder, frame) } else { 0 }
+    }
+
     pub(super) fn source(&self, frame: &Audio, start: &Start) -> Result<Source, Trouble> {
         let (rate, channels) = (frame.rate(), frame.channels());
         if channels == 0 || channels > start.limits.channels_max {
@@ -227,7 +232,7 @@ impl Track {
         if !(limits::RATE_MIN..=limits::RATE_MAX).contains(&rate) {
             return Trouble::refused(Code::UnsupportedRate, format!("{rate} Hz"));
         }
-        let bits = if self.is_lossless { significant_bits(&self.decoder, frame) } else { 0 };
+        let bits = self.bits(frame);
         let sound = Sound { rate, bits, lossless: self.is_lossless, kbps: self.kbps };
         let grid = ladder::grid(ladder::ladder_rate(rate), start.segment_seconds);
         Ok(Source {
