@@ -59,20 +59,27 @@ pub async fn enqueue(
 }
 
 /// Makes the unfinished jobs of `kind` for `subject` due now, in `account`'s turn: behind what that has in the line already, and
-/// not before the line's head. So accounts alternate, each oldest first. A holder keeps its lease.
+/// not before the line's head. So accounts alternate, each oldest first. `known` joins the payload. A holder keeps its lease.
 ///
 /// # Errors
 /// Only the database's.
-pub async fn make_due(tx: &mut Tx<'_>, kind: &str, subject: Uuid, account: Uuid) -> sqlx::Result<()> {
+pub async fn make_due(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    subject: Uuid,
+    account: Uuid,
+    known: serde_json::Value,
+) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE jobs SET run_after = least(run_after, now()), account = $3, turn = coalesce(turn, greatest(0,
+        "UPDATE jobs SET run_after = least(run_after, now()), account = $3, payload = payload || $4::jsonb, turn = coalesce(turn, greatest(0,
                 (SELECT turn FROM jobs WHERE kind = $1 AND done_at IS NULL AND dead_at IS NULL AND run_after <= now()
                     AND (lease_until IS NULL OR lease_until < now()) ORDER BY turn LIMIT 1),
                 (SELECT max(turn) + 1 FROM jobs WHERE kind = $1 AND account = $3 AND done_at IS NULL AND dead_at IS NULL)))
           WHERE kind = $1 AND subject = $2 AND done_at IS NULL AND dead_at IS NULL",
         kind,
         subject,
-        account
+        account,
+        known
     )
     .execute(&mut **tx)
     .await?;

@@ -31,6 +31,7 @@ pub mod digest;
 
 mod encode;
 pub mod media;
+pub mod resolve;
 mod source;
 
 mod completing;

@@ -270,7 +270,13 @@ impl Engine {
     async fn track_stored(&self, tx: &mut Tx<'_>, track: Uuid, object: &Object, sha256: [u8; 32]) -> sqlx::Result<()> {
         // Upload, job, track: everybody locks in this order, or two of them would wait for each other.
         let owner = sqlx::query_scalar!("SELECT owner FROM tracks WHERE id = $1", track).fetch_one(&mut **tx).await?;
-        schema::job::make_due(tx, crate::encode::KIND, track, owner).await?;
+        let path = self.store.local_path(&object.key);
+        // What a reader of the job needs to know where its bytes are, and no more: nothing of a disk where there is a bucket.
+        let source = match &path {
+            Some(path) => serde_json::json!({ "file_path": path }),
+            None => serde_json::json!({ "storage_key": object.key }),
+        };
+        schema::job::make_due(tx, crate::encode::KIND, track, owner, source).await?;
         sqlx::query!(
             "UPDATE tracks SET stored_at = now(), updated_at = now(), size = $2, sha256 = $3, storage_key = $4, file_path = $5
               WHERE id = $1",
@@ -278,7 +284,7 @@ impl Engine {
             db_int(object.size),
             &sha256[..],
             object.key,
-            self.store.local_path(&object.key)
+            path
         )
         .execute(&mut **tx)
         .await?;

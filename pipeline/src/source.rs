@@ -21,6 +21,7 @@ use crate::{
     chunks::rows,
     encode::Rank,
     engine::{Engine, from_db},
+    resolve::{Place, ResolveError, Resolved},
     store::{Multipart, StoreError},
     tee::{Found, Phase, Window},
 };
@@ -119,6 +120,12 @@ impl Source {
         }
         let Some(end) = rows::part_end(&self.engine.db, line.upload, off).await? else { return Ok(None) };
         self.durable(off, len.min(usize::try_from(end - off).unwrap_or(usize::MAX))).await
+    }
+
+    /// Where the stored bytes are, by the row as it is now.
+    pub(crate) async fn resolved(&self) -> Result<Result<Resolved, ResolveError>, SourceError> {
+        let place = Place::of(&self.engine.db, self.track).await?.ok_or(SourceError::Gone)?;
+        Ok(place.resolve(self.engine.store.backend()))
     }
 
     /// Waits until the upload is stored (`true`) or gone (`false`). Cancel-safe.

@@ -13,7 +13,7 @@ use pipeline::{
 };
 use sqlx::PgPool;
 
-use super::print_json;
+use super::{link, print_json};
 use crate::{
     config::{Backend, Loaded, Span},
     database, say, store,
@@ -41,6 +41,14 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print where a program of your own can read a track's source, or an object: a signed URL, or a path
+    Link {
+        /// A track's id, or an object's key
+        what: String,
+        /// How long the URL is good [default: TRANSCODE_URL_TTL for a track, URL_TTL for a key]
+        #[arg(long, value_name = "DURATION")]
+        ttl: Option<String>,
     },
     /// Copy everything to the other store, and have the rows say so; run it again to go on
     Migrate {
@@ -83,6 +91,10 @@ pub async fn run(loaded: &Loaded, command: Command) -> anyhow::Result<ExitCode> 
                     None => loaded.config.orphan_age.0,
                 };
                 collected(loaded, &pool, age, Gc { dry_run, force, json }).await?
+            }
+            Command::Link { what, ttl } => {
+                say(format_args!("{}", link::link(loaded, &pool, &what, ttl.as_deref()).await?));
+                true
             }
             Command::Migrate { to, json } => migrated(loaded, &pool, to, json).await?,
         };

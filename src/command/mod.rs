@@ -6,6 +6,7 @@ mod blobs;
 mod config;
 mod db;
 mod jobs;
+mod link;
 mod man;
 mod people;
 mod transcode;

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use pipeline::media::{Ladder, offline};
+use anyhow::{Context, bail};
+use pipeline::{
+    media::{Ladder, offline},
+    resolve::is_http_source,
+};
 
 use super::print_json;
 use crate::{config::Loaded, say};
@@ -29,6 +32,9 @@ pub struct Args {
 /// # Errors
 /// The file can't be read or encoded, the folder can't be written.
 pub async fn run(loaded: &Loaded, args: Args) -> anyhow::Result<()> {
+    if args.file.to_str().is_some_and(is_http_source) {
+        bail!("{} is a URL, and nobody's URL is read: name a file", args.file.display());
+    }
     let wanted = args.ladder.unwrap_or_else(|| loaded.config.hls_ladder.to_string());
     let ladder = Ladder::parse(&wanted).context("the ladder can't be read")?;
     let exe = std::env::current_exe().context("can't find the running program")?;

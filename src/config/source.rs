@@ -114,7 +114,8 @@ impl Start {
         Self::new(variables.collect(), rustix::process::geteuid().is_root())
     }
 
-    pub(super) fn new(variables: BTreeMap<String, String>, as_root: bool) -> Self {
+    /// Of such variables.
+    pub fn new(variables: BTreeMap<String, String>, as_root: bool) -> Self {
         Self { variables, file: None, flags: Vec::new(), as_root }
     }
 

@@ -26,7 +26,9 @@ fn the_defaults_hold_and_are_said_so() {
     let loaded = from(&[]).unwrap();
     assert_eq!(loaded.config.upload_part_bytes, Size(10 << 20));
     assert_eq!(loaded.config.stream_url_ttl, Span(std::time::Duration::from_secs(900)));
+    // HLS-12
     assert_eq!(loaded.config.hls_ladder.to_string(), "aac:64k,aac:160k,aac:256k,flac");
+    assert_eq!(loaded.config.hls_segment_seconds, 6);
     assert_eq!(origin(&loaded, "URL_TTL"), "the default");
     assert!(loaded.config.data.is_absolute());
 }

@@ -76,7 +76,8 @@ const STATES: [State; 8] = [
     state(
         "playable, in mid-track",
         "INSERT ON segments",
-        "NEW.n = 2",
+        // Of AAC, which FLAC is ahead of.
+        "NEW.n = 2 AND NEW.rung = 0",
         "SELECT count(*) > 1 AND (SELECT state = 'playable' FROM tracks WHERE id = $1)
            FROM segments WHERE track_id = $1",
     ),

@@ -5,6 +5,7 @@ mod brought;
 mod command;
 mod crash;
 mod detached;
+mod elsewhere;
 mod ends;
 mod heard;
 mod hung;

@@ -150,7 +150,7 @@ async fn a_failure_is_counted_and_a_buried_job_stays_buried_until_it_is_opened_a
     assert!(jobs.verb("retry", &first).await);
     assert!(jobs.claim().await.is_none(), "not before its wait is over");
     let mut tx = schema::begin(&jobs.db).await.unwrap();
-    job::make_due(&mut tx, KIND, first.subject, Uuid::new_v4()).await.unwrap();
+    job::make_due(&mut tx, KIND, first.subject, Uuid::new_v4(), serde_json::json!({})).await.unwrap();
     tx.commit().await.unwrap();
     let second = jobs.claim().await.unwrap();
     assert_eq!((second.failures, second.token), (1, 2));
@@ -175,7 +175,7 @@ async fn accounts_take_turns_each_oldest_first() {
         async move {
             jobs.enqueue(subject, 1, false).await;
             let mut tx = schema::begin(&jobs.db).await.unwrap();
-            job::make_due(&mut tx, KIND, subject, account).await.unwrap();
+            job::make_due(&mut tx, KIND, subject, account, serde_json::json!({})).await.unwrap();
             tx.commit().await.unwrap();
             subject
         }
@@ -190,7 +190,7 @@ async fn accounts_take_turns_each_oldest_first() {
     let late = [arrives(single).await, arrives(single).await];
     // Said again, as after a crash: its place is the same.
     let mut tx = schema::begin(&jobs.db).await.unwrap();
-    job::make_due(&mut tx, KIND, late[1], single).await.unwrap();
+    job::make_due(&mut tx, KIND, late[1], single, serde_json::json!({})).await.unwrap();
     tx.commit().await.unwrap();
     assert!(jobs.verb("finish", &first).await && jobs.verb("give_back", &second).await);
     let mut order = Vec::new();

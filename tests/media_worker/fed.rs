@@ -105,7 +105,8 @@ async fn memory_does_not_grow_with_the_file() {
         let second = le16(&s16(&tones(44_100, 44_100)));
         let head = wav_claiming(CD, &[], second.len() as u32 * seconds);
         let ladder = pipeline::media::Ladder::parse("aac:64k,flac").unwrap();
-        let mut worker = Worker::spawn(Order { ladder, ..order() }).await.unwrap();
+        // With more cores than rungs some stretches lie in memory (`memory`).
+        let mut worker = Worker::spawn(Order { ladder, cores: 1, ..order() }).await.unwrap();
         let status = format!("/proc/{}/status", worker.pid().unwrap());
         let (mut given, mut peak) = (0, 0);
         loop {

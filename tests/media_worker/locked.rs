@@ -51,6 +51,7 @@ fn calls_after_hello(file: &[u8]) -> Vec<String> {
 
 #[test]
 fn nothing_is_opened_and_nobody_is_called() {
+    // HLS-6
     let dref = {
         let mut file = ffmpeg(&song(0.5), &[], &["-c:a", "aac", "-movflags", "+faststart"], "a.m4a");
         // A data reference that names a file: `url ` with flag 1 (self-contained) becomes `alis` without it.

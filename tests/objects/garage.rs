@@ -80,3 +80,33 @@ async fn a_store_that_is_down_is_told_and_heals_without_a_restart() {
     assert_eq!(tus::patch(&app, &upload, offset, rest).await.status(), 204);
     assert_eq!(app.settled(&upload.track).await["state"], "ready");
 }
+
+#[derive(Debug, PartialEq, Eq)]
+enum Went {
+    Skipped,
+    Passed,
+}
+
+/// From upload to `ready`, if the daemon says that its store is there.
+async fn critical_s3(app: &App) -> Went {
+    if health(app).await.1["dependencies"]["s3"]["state"] != json!("ok") {
+        return Went::Skipped;
+    }
+    let file = wav(4410, 44_100);
+    let upload = tus::whole(app, "a.wav", &file).await;
+    let track = app.settled(&upload.track).await;
+    assert_eq!((&track["state"], &track["sha256"]), (&json!("ready"), &json!(tus::sha256(&file))), "{track}");
+    Went::Passed
+}
+
+#[tokio::test]
+async fn critical_s3_is_skipped_only_while_the_store_is_down() {
+    // UP-19
+    let mut garage = Garage::start().await;
+    let app = app(garage.settings(), &[]).await;
+    assert_eq!(critical_s3(&app).await, Went::Passed);
+    garage.kill();
+    assert_eq!(critical_s3(&app).await, Went::Skipped);
+    garage.boot().await;
+    assert_eq!(critical_s3(&app).await, Went::Passed);
+}

@@ -19,6 +19,10 @@ use crate::support::{
 };
 
 const MIB: usize = 1 << 20;
+/// The encode's job, by what it carries.
+const JOB_OF_S3: &str = "SELECT count(*) FROM jobs j JOIN tracks t ON t.id = j.subject
+    WHERE j.kind = 'encode' AND j.payload ->> 'storage_key' = t.storage_key AND NOT j.payload ? 'file_path'";
+
 const STORED_ON_S3: &str =
     "SELECT count(*) FROM tracks WHERE storage_backend = 's3' AND storage_key <> '' AND file_path IS NULL";
 const WAITS_FOR_TRANSITION: &str =
@@ -181,7 +185,7 @@ async fn ready_at(app: &App, upload: &tus::Upload, bytes: &[u8]) -> Vec<player::
 
 #[tokio::test]
 async fn one_node_encodes_and_another_serves() {
-    // HLS-4, HLS-8, HLS-11, UP-2, UP-14: they share Postgres and the store; nothing is on anybody's disk, also while the
+    // HLS-4, HLS-8, HLS-9, HLS-11, HLS-14, UP-2, UP-14, UP-21: they share Postgres and the store; nothing is on anybody's disk, also while the
     // upload is coming.
     let store = Garage::start().await;
     let apps = nodes(&store.settings(), 2, &[]).await;
@@ -206,6 +210,10 @@ async fn one_node_encodes_and_another_serves() {
     }
     assert!(player::download(&apps[1], &rungs[0]).await.starts_with(&early), "what played early is what stays");
     assert_eq!(apps[1].ask(STORED_ON_S3).await, 1);
+    assert_eq!(apps[1].ask(JOB_OF_S3).await, 1, "the job names the object and no path; no URL that could run out");
+    let (status, url, errors) = apps[1].run(&["blobs", "link", &upload.track]);
+    assert!(status.success() && url.contains("X-Amz-Expires=3600&"), "{url} {errors}");
+    assert!(reqwest::get(url.trim()).await.unwrap().bytes().await.unwrap() == bytes, "HLS-1, URL-3");
     for app in &apps {
         assert!(app.files("").is_empty(), "payload on the disk: {:?}", app.files(""));
     }

@@ -170,6 +170,11 @@ impl<'a> Run<'a> {
     }
 
     async fn work(&mut self) -> Result<(), Ended> {
+        if self.source.window.phase() == Phase::Stored
+            && let Err(elsewhere) = self.source.resolved().await?
+        {
+            return Err(Ended::Failed(Failure::new(Code::SourceElsewhere, elsewhere.to_string())));
+        }
         let seeks = self.sniffed().await?;
         let Encoding { ladder, segment_seconds, exe } = self.engine.encoding.clone();
         let window = &self.source.window;

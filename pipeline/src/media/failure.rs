@@ -32,6 +32,8 @@ pub enum Code {
     WorkerProtocol,
     /// Could not lock itself in.
     WorkerSandbox,
+    /// The stored bytes are where this process can't read them.
+    SourceElsewhere,
 }
 
 impl Code {
@@ -51,6 +53,7 @@ impl Code {
             Self::WorkerCpu => "worker_cpu",
             Self::WorkerProtocol => "worker_protocol",
             Self::WorkerSandbox => "worker_sandbox",
+            Self::SourceElsewhere => "source_elsewhere",
         }
     }
 
@@ -62,7 +65,7 @@ impl Code {
             Self::WorkerCrashed | Self::WorkerHung | Self::WorkerSandbox => true,
             Self::WorkerMemory | Self::WorkerCpu | Self::WorkerProtocol => false,
             Self::UnsupportedMedia | Self::IndexAtEnd | Self::CorruptMedia | Self::EmptyMedia => false,
-            Self::TooLong | Self::TooManyChannels | Self::UnsupportedRate => false,
+            Self::TooLong | Self::TooManyChannels | Self::UnsupportedRate | Self::SourceElsewhere => false,
         }
     }
 }

@@ -18,14 +18,15 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::{Backend, LIST_MAX, Listed, Multipart, Object, Part, Store, StoreError, Tail, Unfinished, assert_own_key};
+use super::{
+    Backend, LIST_MAX, Listed, Multipart, Object, Part, SignedUrls, Store, StoreError, Tail, Unfinished, assert_own_key,
+};
 
 /// The store of one machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -292,8 +293,8 @@ impl Store for Local {
             .collect())
     }
 
-    async fn presigned(&self, _key: &str, _ttl: Duration) -> Result<Option<String>, StoreError> {
-        Ok(None)
+    fn signed_urls(&self) -> Option<&dyn SignedUrls> {
+        None
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -297,17 +297,24 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// `Away`.
     async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError>;
 
-    /// A URL under which whoever has it can read the object for `ttl`; `None` where the store answers nobody but us.
-    ///
-    /// # Errors
-    /// `Away`.
-    async fn presigned(&self, key: &str, ttl: Duration) -> Result<Option<String>, StoreError>;
+    /// Who signs URLs; `None` where the store answers nobody but us.
+    fn signed_urls(&self) -> Option<&dyn SignedUrls>;
 
     /// Answers when the store can take and give bytes now.
     ///
     /// # Errors
     /// Why not.
     async fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// URLs to objects for those who have no credentials, as a tool of somebody else's that reads a source by itself.
+#[async_trait]
+pub trait SignedUrls: Send + Sync {
+    /// A URL under which whoever has it can read the object for `ttl`, whatever any setting says.
+    ///
+    /// # Errors
+    /// `Away`.
+    async fn signed_url(&self, key: &str, ttl: Duration) -> Result<String, StoreError>;
 }
 
 /// A key is ours: lower-case letters, digits, `-_./`, no empty, `.` or `..` element. Anything else is a bug, not input.

@@ -37,7 +37,9 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use self::{complete::Running, limiter::Limiter};
 pub use self::{examine::ExamineError, powers::Powers};
-use super::{Backend, Listed, Multipart, Object, Part, Store, StoreError, Tail, Unfinished, assert_own_key};
+use super::{
+    Backend, Listed, Multipart, Object, Part, SignedUrls, Store, StoreError, Tail, Unfinished, assert_own_key,
+};
 
 /// Which store, and how to treat it.
 #[derive(Clone)]
@@ -248,12 +250,19 @@ impl Store for S3 {
         self.running.until(&to.multipart_id).is_some()
     }
 
-    async fn presigned(&self, key: &str, ttl: Duration) -> Result<Option<String>, StoreError> {
-        assert_own_key(key);
-        Box::pin(self.object_presigned(key, ttl)).await.map(Some)
+    fn signed_urls(&self) -> Option<&dyn SignedUrls> {
+        Some(self)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
         Box::pin(self.bucket_answers()).await
+    }
+}
+
+#[async_trait]
+impl SignedUrls for S3 {
+    async fn signed_url(&self, key: &str, ttl: Duration) -> Result<String, StoreError> {
+        assert_own_key(key);
+        Box::pin(self.object_presigned(key, ttl)).await
     }
 }
