@@ -30,6 +30,7 @@ pub mod check;
 pub mod digest;
 
 mod encode;
+mod fenced;
 pub mod media;
 pub mod resolve;
 mod source;

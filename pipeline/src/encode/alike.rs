@@ -12,8 +12,10 @@ use rusty_chromaprint::{Configuration, match_fingerprints};
 use schema::{Id, job::Job, track::Track};
 use sqlx::PgPool;
 
-use super::rows::{RowError, fenced};
-use crate::engine::db_int;
+use crate::{
+    engine::db_int,
+    fenced::{RowError, fenced},
+};
 
 /// Two lengths of one recording: a codec's padding, a longer silence at an end.
 const NEAR_MS: i64 = 7_000;

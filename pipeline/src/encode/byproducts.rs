@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
 use super::{
-    rows::{self, RowError, Stored, fenced},
+    rows::{self, Stored},
     run::Ended,
 };
 use crate::{
     engine::db_int,
+    fenced::{RowError, fenced},
     media::{Event, Tag, tags},
     store::Store,
 };

@@ -1,7 +1,7 @@
 //! The rows of runs, rungs and segments. One function per statement or transaction; every write is fenced by the job's token.
 
 use schema::{
-    Id, Tx,
+    Id,
     job::{self, Job},
     machine::{Refused, take},
     track::{self, Track},
@@ -11,22 +11,9 @@ use sqlx::PgPool;
 use super::byproducts::{self, Named};
 use crate::{
     engine::{db_int, from_db},
+    fenced::{RowError, fenced},
     media::{Grid, PlannedRung, Source as Opened},
 };
-
-/// Why a row wasn't written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RowError {
-    /// The job is another holder's.
-    #[error("the job's lease is lost")]
-    Lost,
-    /// An earlier run published something else here.
-    #[error("an earlier try published other bytes")]
-    Differs,
-    /// 503.
-    #[error("the database failed")]
-    Db(#[from] sqlx::Error),
-}
 
 /// A piece of media in the store.
 #[derive(Clone, Debug)]
@@ -34,14 +21,6 @@ pub(super) struct Stored {
     pub(super) key: String,
     pub(super) len: u64,
     pub(super) sha: [u8; 32],
-}
-
-pub(super) async fn fenced<'c>(db: &PgPool, job: &Job) -> Result<Tx<'c>, RowError> {
-    let mut tx = schema::begin(db).await?;
-    if !job::still_mine(&mut tx, job).await? {
-        return Err(RowError::Lost);
-    }
-    Ok(tx)
 }
 
 /// The run to write: the latest one if it was cut alike and isn't `fresh`ly wanted, else a new one.

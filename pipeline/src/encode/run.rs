@@ -15,11 +15,12 @@ use tokio::{select, task::JoinHandle};
 use super::{
     alike,
     byproducts::{self, Byproducts},
-    rows::{self, Learnt, RowError, SegmentRow, Stored},
+    rows::{self, Learnt, SegmentRow, Stored},
     slots::Slot,
 };
 use crate::{
     engine::{Encoding, Engine},
+    fenced::RowError,
     limits::SEGMENTS_IN_FLIGHT,
     media::{
         Code, Event, Failure, Order, PlannedRung, Source as Opened, Worker,

@@ -15,6 +15,7 @@ use super::{KIND, Rendition, Standing, recipe};
 use crate::{
     download::{File, Format, Piece},
     engine::{db_int, from_db},
+    fenced::{RowError, fenced},
     lease::interval,
 };
 
@@ -26,20 +27,6 @@ const FAILED: Duration = Duration::from_secs(600);
 
 /// Rows per statement of the sweep.
 const BATCH: i64 = 100;
-
-/// Why a row wasn't written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RowError {
-    /// The job is another holder's.
-    #[error("the job's lease is lost")]
-    Lost,
-    /// An earlier try made something else.
-    #[error("an earlier try made other bytes")]
-    Differs,
-    /// 503.
-    #[error("the database failed")]
-    Db(#[from] sqlx::Error),
-}
 
 /// What a render is made of.
 #[derive(Clone, Debug)]
@@ -290,9 +277,4 @@ fn key(track: Id<Track>, rendition: Uuid) -> String {
 /// The same of one attempt.
 pub(super) fn attempt_key(track: Id<Track>, rendition: Uuid, attempt: i32) -> String {
     format!("{}/{attempt}", key(track, rendition))
-}
-
-async fn fenced<'c>(db: &PgPool, job: &Job) -> Result<Tx<'c>, RowError> {
-    let mut tx = schema::begin(db).await?;
-    if job::still_mine(&mut tx, job).await? { Ok(tx) } else { Err(RowError::Lost) }
 }

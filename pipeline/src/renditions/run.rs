@@ -9,9 +9,10 @@ use schema::job::Job;
 use sha2::{Digest, Sha256};
 use tokio::{select, task::JoinHandle};
 
-use super::rows::{self, RowError, Stored, Task};
+use super::rows::{self, Stored, Task};
 use crate::{
     engine::Engine,
+    fenced::RowError,
     media::{Code, Event, Failure, Order, Render, Worker},
     store::StoreError,
 };
